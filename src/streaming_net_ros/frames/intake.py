@@ -1,0 +1,92 @@
+"""The intake: which image is which frame.
+
+Lockstep: the first image's capture time, rounded to the grid, is the first frame; every further
+image is the next frame, none is lost. Realtime: an image belongs to the frame that is under way
+when it arrives; a second one within a frame is moved to the next frame, a third one displaces it
+(the newest wins, what is displaced is counted). Missing images are not the intake's business: the
+mailboxes hold. Pure, with the clock handed in; owned by the frame source.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.frames.grid import FrameGrid
+from streaming_net_ros.frames.mailbox import Mode
+
+Image = TypeVar("Image")
+
+
+@dataclass(frozen=True)
+class Fed(Generic[Image]):
+    """An image with its frame and its capture time."""
+
+    frame: int
+    captured_ns: int
+    image: Image
+
+
+class Intake(Generic[Image]):
+    """Images in, numbered frames out. Not thread-safe: its owner holds a lock.
+
+    Args:
+        grid: the frame grid.
+        mode: lockstep or realtime.
+        queue_frames: lockstep: how many images may wait.
+    """
+
+    def __init__(self, grid: FrameGrid, mode: Mode, queue_frames: int = 1000) -> None:
+        if queue_frames < 1:
+            raise ParameterError(
+                "queue too small", where="queue_frames", expected=">= 1", got=queue_frames
+            )
+        self.grid = grid
+        self.mode = mode
+        self.dropped = 0
+        self._queue_frames = queue_frames
+        self._waiting: deque[tuple[int, int, Image]] = deque()  # (arrival, capture, image)
+        self._last: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def offer(self, captured_ns: int, image: Image, now_ns: int = 0) -> bool:
+        """An image is here. False if one had to be dropped for it (counted in ``dropped``)."""
+        limit = self._queue_frames if self.mode == "lockstep" else 1
+        fits = len(self._waiting) < limit
+        if not fits:
+            self.dropped += 1
+            if self.mode == "lockstep":
+                return False
+            self._waiting.popleft()
+        self._waiting.append((now_ns, captured_ns, image))
+        return fits
+
+    def next_frame(self, now_ns: int = 0) -> int | None:
+        """The frame that the oldest waiting image will be, or None if none waits or it is early.
+
+        Realtime: an image whose frame is taken waits for the next tick.
+        """
+        if not self._waiting:
+            return None
+        arrived_ns, captured_ns, _ = self._waiting[0]
+        if self.mode == "lockstep":
+            return self.grid.nearest_frame(captured_ns) if self._last is None else self._last + 1
+        frame = self.grid.frame_at(arrived_ns)
+        if self._last is not None and frame <= self._last:
+            frame = self._last + 1
+            if self.grid.frame_at(now_ns) < frame:
+                return None
+        return frame
+
+    def take(self, now_ns: int = 0) -> Fed[Image] | None:
+        """The next image to feed, numbered, or None."""
+        frame = self.next_frame(now_ns)
+        if frame is None:
+            return None
+        _, captured_ns, image = self._waiting.popleft()
+        self._last = frame
+        return Fed(frame, captured_ns, image)

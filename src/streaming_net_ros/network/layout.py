@@ -1,0 +1,54 @@
+"""The one memory layout of a state, so that equal states are equal bits wherever they were made.
+
+A state of rank 3 lies in channels-last memory (what CPU and GPU convolutions are fastest on, and
+what a message carries); a vector is contiguous. torch leaves the strides of size-1 dimensions
+open, yet picks kernels by them, and BLAS may pick one by a buffer's alignment; so both are fixed
+here. See docs/equality.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+ALIGNMENT_BYTES = 64  # what torch's own CPU allocator gives
+
+
+def state_strides(size: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in elements, of a batch of states: (N, C, H, W) channels-last, (N, F) contiguous."""
+    if len(size) == 4:
+        _, channels, height, width = size
+        return (channels * height * width, 1, width * channels, channels)
+    return (size[1], 1)
+
+
+def as_state(batch: Tensor) -> Tensor:
+    """The same numbers in the layout of states; a copy only where they lie differently."""
+    if batch.dim() == 4:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    else:
+        batch = batch.contiguous()
+    strides = state_strides(batch.shape)
+    if batch.stride() != strides:  # the same memory; only strides of size-1 dimensions differ
+        batch = batch.as_strided(batch.shape, strides, batch.storage_offset())
+    return batch
+
+
+def from_payload(payload: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A batch of one state over a flat payload (as a message carries it), aligned.
+
+    Args:
+        payload: one-dimensional, in the order height, width, channel; not copied if it is aligned.
+        shape: the state's, (channels, height, width) or (features,).
+    """
+    if payload.data_ptr() % ALIGNMENT_BYTES:
+        payload = payload.clone()
+    size = (1, *shape)
+    return payload.as_strided(size, state_strides(size))
+
+
+def to_payload(batch: Tensor) -> Tensor:
+    """The flat view of a batch of one state that a message carries; no copy."""
+    return batch.as_strided((batch.numel(),), (1,), batch.storage_offset())

@@ -1,0 +1,125 @@
+"""The offline rollout: the mailboxes of all groups, driven in one thread, without ROS.
+
+The reference for lockstep and realtime (they drive the same mailboxes), and what bag evaluation
+runs on. Like the nodes it is eager: a group fires as soon as its inputs exist, so it may run ahead
+of the newest image by its shortest delay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from streaming_net_ros.errors import StateError
+from streaming_net_ros.frames import Arrival, Input, Mailbox, firing_rules
+from streaming_net_ros.network.network import StreamingNetwork
+
+
+@dataclass(frozen=True)
+class StampedState:
+    """A state on its way: the tensor, and the capture time of the newest image inside it.
+
+    Attributes:
+        batch: (1, ...), in the layout of states.
+        captured_ns: capture time of the newest image that can have influenced it (age law).
+    """
+
+    batch: Tensor
+    captured_ns: int
+
+
+@dataclass(frozen=True)
+class GroupFrame:
+    """A group has finished a frame."""
+
+    group: str
+    frame: int
+    state: StampedState
+
+
+class OfflineRollout:
+    """Feeds images, yields what groups compute, in the order in which they compute it.
+
+    Args:
+        network: all groups, in evaluation mode and on their device.
+    """
+
+    def __init__(self, network: StreamingNetwork) -> None:
+        self._network = network
+        self._boxes: dict[str, Mailbox[StampedState]] = {
+            group: Mailbox(rule) for group, rule in firing_rules(network.rollout).items()
+        }
+        self._hearers: dict[str, list[str]] = {
+            node: [edge.target for edge in network.rollout.graph.edges_out_of(node)]
+            for node in network.rollout.graph.nodes
+        }
+
+    def feed(self, frame: int, inputs: Mapping[str, StampedState]) -> Iterator[GroupFrame]:
+        """The inputs of one frame, and everything that can be computed now.
+
+        Args:
+            frame: its number; one more than the last one fed.
+            inputs: every input's state for that frame.
+
+        Raises:
+            StateError: a frame that is out of order, or an input missing or of another shape.
+        """
+        if set(inputs) != set(self._network.spec.inputs):
+            raise StateError(
+                "a frame needs every input",
+                where=f"frame {frame}",
+                expected=str(sorted(self._network.spec.inputs)),
+                got=sorted(inputs),
+            )
+        for name, given in inputs.items():
+            batch = self._network.checked_input(name, given.batch)
+            self._deliver(name, frame, StampedState(batch, given.captured_ns))
+        while True:
+            fired = list(self._fire())
+            if not fired:
+                return
+            yield from fired
+
+    def _fire(self) -> Iterator[GroupFrame]:
+        """Every group that can fire, once."""
+        for name in self._network.rollout.frame_order:
+            box = self._boxes[name]
+            job = box.next_job()
+            if job is None:
+                continue
+            with torch.inference_mode():
+                batch = self._network.group(name)(
+                    {source: given.state.batch for source, given in job.inputs.items()}
+                )
+            state = StampedState(batch, newest_capture(job.inputs.values()))
+            box.finish(job.frame, state)
+            self._deliver(name, job.frame, state)
+            yield GroupFrame(name, job.frame, state)
+
+    def _deliver(self, source: str, frame: int, state: StampedState) -> None:
+        for target in self._hearers[source]:
+            if target == source:
+                continue  # a group hears itself through its own mailbox's finish
+            arrival = self._boxes[target].arrive(source, frame, state)
+            if arrival is not Arrival.ACCEPTED:
+                raise StateError(
+                    f"frame {frame} is out of order: {arrival.value}",
+                    where=f"edge {source} -> {target}",
+                )
+
+
+def newest_capture(inputs: Iterable[Input[StampedState]]) -> int:
+    """Capture time of the newest image in any of a job's inputs (age law)."""
+    return max(given.state.captured_ns for given in inputs)
+
+
+def run_offline(
+    network: StreamingNetwork, frames: Iterable[tuple[int, Mapping[str, StampedState]]]
+) -> Iterator[GroupFrame]:
+    """Feed numbered frames, one after the other; yields every group's frames."""
+    rollout = OfflineRollout(network)
+    for frame, inputs in frames:
+        yield from rollout.feed(frame, inputs)

@@ -1,0 +1,110 @@
+"""Networks that several tests use, as plain mappings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# DESIGN, law 3. Every layer is the identity; the input's delay is 0 under every rollout.
+GOLDEN_TOY: dict[str, Any] = {
+    "name": "golden",
+    "rate_hz": 30,
+    "inputs": {"one": {"type": "vector", "topic_type": "std_msgs/msg/Float64", "fields": ["data"]}},
+    "groups": [
+        {
+            "name": "a",
+            "edges": [
+                {"source": "one", "delay": 0},
+                {"source": "a"},
+                {"source": "b", "delay": 1},
+            ],
+        },
+        {"name": "b", "edges": [{"source": "b"}, {"source": "a"}]},
+    ],
+    "outputs": {"b": {"group": "b"}},
+}
+
+
+# Four groups with a skip path, a recurrent group and a feedback edge, on small images.
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "rate_hz": 30,
+    "inputs": {
+        "image": {
+            "type": "image",
+            "height": 12,
+            "width": 16,
+            "mean": [0.4, 0.5, 0.6],
+            "std": [0.2, 0.2, 0.25],
+        }
+    },
+    "groups": [
+        {
+            "name": "stem",
+            "edges": [
+                {
+                    "source": "image",
+                    "layers": [
+                        {"Conv2d": {"out_channels": 8, "kernel_size": 3, "stride": 2, "padding": 1}}
+                    ],
+                },
+                {
+                    "source": "deep",
+                    "delay": 1,
+                    "layers": [{"Conv2d": {"out_channels": 8, "kernel_size": 1}}],
+                },
+            ],
+            "apply": ["ReLU"],
+        },
+        {
+            "name": "memory",
+            "edges": [
+                {
+                    "source": "stem",
+                    "layers": [{"Conv2d": {"out_channels": 8, "kernel_size": 3, "padding": 1}}],
+                },
+                {
+                    "source": "memory",
+                    "layers": [{"Conv2d": {"out_channels": 8, "kernel_size": 3, "padding": 1}}],
+                },
+            ],
+            "apply": ["Tanh"],
+        },
+        {
+            "name": "deep",
+            "edges": [
+                {
+                    "source": "memory",
+                    "layers": [{"Conv2d": {"out_channels": 8, "kernel_size": 3, "padding": 1}}],
+                }
+            ],
+            "apply": ["ReLU"],
+        },
+        {
+            "name": "head",
+            "edges": [
+                {
+                    "source": "stem",
+                    "layers": [
+                        {"AdaptiveAvgPool2d": {"output_size": 2}},
+                        "Flatten",
+                        {"Linear": {"out_features": 2}},
+                    ],
+                },
+                {
+                    "source": "deep",
+                    "layers": ["Flatten", {"Linear": {"out_features": 2}}],
+                },
+            ],
+            "apply": ["Tanh"],
+        },
+    ],
+    "outputs": {
+        "drive": {
+            "group": "head",
+            "publish": "twist",
+            "fields": {"angular.z": 0, "linear.x": 1},
+            "limits": [-1, 1],
+        },
+        "features": {"group": "deep"},
+    },
+}
