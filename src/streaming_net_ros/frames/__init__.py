@@ -8,7 +8,7 @@ law can be tested with an invented clock. Imported by ``network`` (offline) and 
 
 from streaming_net_ros.frames.flow import FlowWindow
 from streaming_net_ros.frames.grid import FrameGrid
-from streaming_net_ros.frames.intake import Fed, Intake
+from streaming_net_ros.frames.intake import Companion, Fed, Intake
 from streaming_net_ros.frames.ledger import Cadence, FrameLedger
 from streaming_net_ros.frames.mailbox import (
     Arrival,
@@ -24,6 +24,7 @@ from streaming_net_ros.frames.mailbox import (
 __all__ = [
     "Arrival",
     "Cadence",
+    "Companion",
     "Deadline",
     "Fed",
     "FiringRule",

@@ -7,41 +7,44 @@ window as long as the network is deep, every group has work while no queue grows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.theory import Rollout, first_frames
 
 
 class FlowWindow:
     """Counts, per group, the images that it has not yet worked through.
 
-    A group whose first state exists ``first_frames`` frames after the first image has worked
-    through the image of frame ``t`` when it has finished frame ``t + first_frames``.
+    A group whose first state exists ``n`` frames after the first image has worked through the
+    image of frame ``t`` when it has finished frame ``t + n``.
+
+    Args:
+        rollout: the network's.
+        size: images under way at most; 0 takes one more than there are groups, which keeps the
+            longest chain full.
 
     Raises:
-        ParameterError: the size is below 1.
+        ParameterError: the size is negative.
     """
 
-    def __init__(self, first_frames: Mapping[str, int], size: int) -> None:
-        if size < 1:
+    def __init__(self, rollout: Rollout, size: int = 0) -> None:
+        if size < 0:
             raise ParameterError(
-                "window too small", where="window_frames", expected=">= 1", got=size
+                "window too small", where="window_frames", expected=">= 0", got=size
             )
-        self.size = size
-        self._first_frames = dict(first_frames)
+        self.size = size or len(rollout.graph.groups) + 1
+        self._rollout = rollout
+        self._first_frames = first_frames(rollout)
         self._done: dict[str, int] = {}  # newest image that a group has worked through
         self._newest: int | None = None
 
     def may_feed(self, frame: int) -> bool:
         """True if the image of ``frame`` fits into the window."""
-        return self._newest is None or all(
-            frame - done <= self.size for done in self._done.values()
-        )
+        return all(frame - done <= self.size for done in self._done.values())
 
     def fed(self, frame: int) -> None:
         """The image of ``frame`` has been fed."""
         if self._newest is None:
-            self._done = dict.fromkeys(self._first_frames, frame - 1)
+            self._done = dict.fromkeys(self._rollout.graph.groups, frame - 1)
         self._newest = frame
 
     def finished(self, group: str, frame: int) -> None:
@@ -55,9 +58,24 @@ class FlowWindow:
         """True if every group has worked through every image that was fed."""
         return self._newest is None or all(d >= self._newest for d in self._done.values())
 
-    def slowest(self) -> tuple[str, ...]:
-        """The groups that are furthest behind, while anything is outstanding."""
-        if self.is_drained:
-            return ()
-        least = min(self._done.values())
-        return tuple(group for group, done in self._done.items() if done == least)
+    def stalled(self) -> dict[str, int]:
+        """The groups that have all inputs of their next frame and have not finished it: the frame.
+
+        While a run goes well these are the groups that compute; in a run that stands still they
+        are the ones that died or hang, and the others wait for them.
+        """
+        if self._newest is None:
+            return {}
+        return {
+            group: self._finished(group) + 1
+            for group in self._done
+            if all(
+                self._finished(source) >= self._finished(group) + 1 - delay
+                for source, delay in self._rollout.delays_into(group).items()
+            )
+        }
+
+    def _finished(self, node: str) -> int:
+        """The newest frame of a node that is known to be there."""
+        assert self._newest is not None
+        return self._done.get(node, self._newest) + self._first_frames[node]

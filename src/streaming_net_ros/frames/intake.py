@@ -82,6 +82,20 @@ class Intake(Generic[Image]):
                 return None
         return frame
 
+    def wake_at_ns(self) -> int | None:
+        """Realtime: when an image that waits for its frame's tick may be taken."""
+        if self.mode == "lockstep" or not self._waiting or self._last is None:
+            return None
+        return self.grid.stamp_ns(max(self.grid.frame_at(self._waiting[0][0]), self._last + 1))
+
+    def next_capture_ns(self) -> int:
+        """Capture time of the oldest waiting image.
+
+        Raises:
+            IndexError: none waits.
+        """
+        return self._waiting[0][1]
+
     def take(self, now_ns: int = 0) -> Fed[Image] | None:
         """The next image to feed, numbered, or None."""
         frame = self.next_frame(now_ns)
@@ -90,3 +104,31 @@ class Intake(Generic[Image]):
         _, captured_ns, image = self._waiting.popleft()
         self._last = frame
         return Fed(frame, captured_ns, image)
+
+
+class Companion(Generic[Image]):
+    """A further input beside the one that sets the frames: which of its messages is whose.
+
+    Each frame gets the newest message that was stamped no later than the frame's capture time. In
+    lockstep it waits until a message stamped at or after that time is here, so that the choice
+    does not depend on which topic was faster; realtime takes what is there.
+    """
+
+    def __init__(self, mode: Mode, queue: int = 1000) -> None:
+        self._mode = mode
+        self._messages: deque[tuple[int, Image]] = deque(maxlen=queue)
+
+    def offer(self, stamp_ns: int, message: Image) -> None:
+        """A message is here; one that is older than its predecessor is ignored."""
+        if not self._messages or stamp_ns >= self._messages[-1][0]:
+            self._messages.append((stamp_ns, message))
+
+    def choose(self, captured_ns: int) -> Image | None:
+        """The message for a frame captured then, or None if there is none, or none yet."""
+        if not self._messages:
+            return None
+        if self._mode == "lockstep" and self._messages[-1][0] < captured_ns:
+            return None
+        while len(self._messages) > 1 and self._messages[1][0] <= captured_ns:
+            self._messages.popleft()
+        return self._messages[0][1]

@@ -1,0 +1,24 @@
+"""What travels: states and camera images as message payloads, without per-element cost.
+
+Knows numpy and the fields of standard messages (by duck typing, so that rclpy's and rosbags'
+message classes both fit), and nothing of nodes, topics or torch. Imported by ``nodes`` and
+``evaluation``.
+"""
+
+from streaming_net_ros.wire.camera import decode_camera, fit_image, write_rgb8
+from streaming_net_ros.wire.fields import read_fields, write_field
+from streaming_net_ros.wire.stamps import read_stamp_ns, write_stamp_ns
+from streaming_net_ros.wire.state import StateFormat, read_state, write_state
+
+__all__ = [
+    "StateFormat",
+    "decode_camera",
+    "fit_image",
+    "read_fields",
+    "read_stamp_ns",
+    "read_state",
+    "write_field",
+    "write_rgb8",
+    "write_stamp_ns",
+    "write_state",
+]

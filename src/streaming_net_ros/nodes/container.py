@@ -1,0 +1,361 @@
+"""The container: one process with any members of one network, and its ``main``.
+
+Members in one container hand states to each other by reference; a topic carries a state only
+where somebody outside listens. ``ros2 run streaming_net_ros container --ros-args -p network:=...``
+runs the whole network; with ``-p members:=[stem]`` one process runs one group.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from functools import cached_property, partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.context import Context
+from rclpy.node import Node
+
+from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
+from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.host import Host, parent_has_ended
+from streaming_net_ros.nodes.settings import FRAME_SOURCE, Settings, declare_settings
+
+CONTAINER = "container"
+_DIAGNOSTICS_PERIOD_S = 1.0
+_DISCOVERY_S = 1.0  # how long a container looks for a twin before it joins
+
+
+class Container:
+    """The members of one process and what they share.
+
+    Args:
+        node: the container's own node: parameters, diagnostics.
+        settings: what its parameters say.
+        on_failure: told of the first error that ends the run.
+
+    Raises:
+        StreamingNetError: the network file, rollout, weights or a parameter is not right.
+    """
+
+    def __init__(self, node: Node, settings: Settings) -> None:
+        # torch is imported here, after the node exists: discovery goes on meanwhile.
+        import torch
+
+        from streaming_net_ros.frames import Deadline, FrameGrid, firing_rules
+        from streaming_net_ros.network import read_network_file, rollout_of, state_shapes
+        from streaming_net_ros.nodes.peers import Peers
+        from streaming_net_ros.nodes.workers import WorkerPool
+        from streaming_net_ros.wire import StateFormat
+
+        self.node = node
+        self.settings = settings
+        self.spec = read_network_file(settings.network)
+        self.rollout = rollout_of(self.spec, settings.rollout)
+        self.grid = FrameGrid(settings.rate_hz or self.spec.rate_hz)
+        self.device = _device(settings.device, node)
+        deadline = None
+        if settings.mode == "realtime":
+            wait_ns = round(settings.deadline_periods * self.grid.period_ns)
+            deadline = Deadline(self.grid, wait_ns, settings.hold_limit_frames)
+        self.rules = firing_rules(self.rollout, deadline)
+        self.member_names = _members(settings, list(self.rules))
+        self.formats = {
+            name: StateFormat(name, shape, _dtype_of(self.spec, name))
+            for name, shape in state_shapes(self.spec).items()
+        }
+        self.local_nodes = {name for name in self.member_names if name != FRAME_SOURCE}
+        if FRAME_SOURCE in self.member_names:
+            self.local_nodes |= set(self.spec.inputs)
+        self.peers = Peers(self)
+        self.failure: StreamingNetError | None = None
+        self.members: list[Any] = []
+        self._by_name: dict[str, Any] = {}
+        self._hearers = {
+            node_name: [
+                edge.target
+                for edge in self.rollout.graph.edges_out_of(node_name)
+                if edge.target in self.local_nodes and edge.target != node_name
+            ]
+            for node_name in self.rollout.graph.nodes
+        }
+        torch.set_num_threads(settings.torch_threads)
+        self.pool = WorkerPool(
+            settings.worker_count(len(self.member_names)),
+            settings.torch_threads,
+            self._now_ns,
+            self._on_worker_failure,
+        )
+        self.pool.uses_sim_time = node.get_parameter("use_sim_time").value
+        self._diagnostics = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
+        self._timer = node.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+
+    # --- what members ask for -----------------------------------------------------------------------
+
+    @cached_property
+    def network(self) -> Any:
+        """The layers of this process's groups, with their weights, on the device."""
+        from streaming_net_ros.network import StreamingNetwork, load_weights
+
+        groups = [name for name in self.member_names if name != FRAME_SOURCE]
+        network = StreamingNetwork(
+            self.spec, self.rollout, members=groups, seed=self.settings.seed
+        ).eval()
+        path = self.settings.weights or self.spec.weights_path
+        if path is not None:
+            load_weights(network, path)
+        else:
+            self.node.get_logger().warning(
+                f"network '{self.spec.name}' has no weights file: weights are random, seed "
+                f"{self.settings.seed}"
+            )
+        return network.to(self.device)
+
+    @property
+    def node_options(self) -> dict[str, Any]:
+        """How member nodes are created: in the container's namespace and context."""
+        return {"context": self.node.context, "namespace": self.node.get_namespace()}
+
+    @property
+    def target_hz(self) -> float | None:
+        """The rate to keep; lockstep has none."""
+        return self.grid.rate_hz if self.settings.mode == "realtime" else None
+
+    @property
+    def queue_depth(self) -> int:
+        """Messages of one topic that may be outstanding: the flow window and the longest delay."""
+        window = self.settings.window_frames or len(self.rules) + 1
+        return window + self.rollout.max_delay + 2
+
+    @property
+    def hears_progress(self) -> bool:
+        """True if some group runs in another process than the frame source."""
+        return not set(self.rules) <= set(self.member_names)
+
+    @property
+    def tells_progress(self) -> bool:
+        """True if the frame source, or anybody else, hears progress by topic."""
+        return FRAME_SOURCE not in self._by_name or self.node.count_subscribers(
+            self.node.resolve_topic_name(topics.PROGRESS)
+        ) > 0
+
+    def transport(self, source: str) -> str:
+        """How a source's states reach this process."""
+        return "reference" if source in self.local_nodes else "message"
+
+    def deliver(self, source: str, frame: int, state: Any) -> None:
+        """Hand a state to the groups of this process. Called with the pool's lock held."""
+        for target in self._hearers[source]:
+            member = self._by_name.get(target)
+            if member is not None:
+                member.arrive(source, frame, state)
+
+    def ready(self, group: str) -> None:
+        """A local group is ready to run."""
+        source = self._by_name.get(FRAME_SOURCE)
+        if source is not None:
+            with self.pool.lock:
+                source.ready(group)
+
+    def finished(self, group: str, frame: int) -> None:
+        """A local group has finished a frame. Called with the pool's lock held."""
+        source = self._by_name.get(FRAME_SOURCE)
+        if source is not None:
+            source.finished(group, frame)
+
+    def fail(self, error: StreamingNetError) -> None:
+        """End the run for a reason; the first one counts."""
+        if self.failure is None:
+            self.failure = error
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    def create_members(self) -> None:
+        """Create the nodes of the members (unconfigured)."""
+        from streaming_net_ros.nodes.frame_source import FrameSource
+        from streaming_net_ros.nodes.layer_group import LayerGroupNode
+
+        for name in self.member_names:
+            member = FrameSource(self) if name == FRAME_SOURCE else LayerGroupNode(name, self)
+            self.members.append(member)
+            self._by_name[name] = member
+
+    def start(self) -> None:
+        """Start the workers and bring every member to *active*.
+
+        Raises:
+            StreamingNetError: a member cannot be configured.
+        """
+        self.pool.start()
+        for transition in ("trigger_configure", "trigger_activate"):
+            for member in self.members if self.settings.autostart else []:
+                getattr(member, transition)()
+                if self.failure is not None:
+                    raise self.failure
+
+    def stop(self) -> None:
+        """Let the workers finish what they are at, and end them."""
+        for member in self.members:
+            member._stop()
+        if not self.pool.stop():
+            self.node.get_logger().warning("a worker was still computing and is left behind")
+
+    @property
+    def is_drained(self) -> bool:
+        """True if every image that came has been worked through (with the frame source here)."""
+        source = self._by_name.get(FRAME_SOURCE)
+        return source is not None and source.is_drained
+
+    def report(self) -> list[str]:
+        """The cadence of every member, one line each."""
+        return [f"{member.get_name()}: {member.cadence_line()}" for member in self.members]
+
+    def _now_ns(self) -> int:
+        return int(self.node.get_clock().now().nanoseconds)
+
+    def _on_worker_failure(self, error: BaseException) -> None:
+        if not isinstance(error, StreamingNetError):
+            error = RunError(f"a group failed to compute: {type(error).__name__}: {error}")
+        self.fail(error)
+
+    def _publish_diagnostics(self) -> None:
+        self._look_for_twins()
+        array = DiagnosticArray()
+        array.header.stamp = self.node.get_clock().now().to_msg()
+        for member in self.members:
+            if not member.is_active:
+                continue
+            health = member.health()
+            level, text = DiagnosticStatus.OK, "running"
+            if health.errors or health.warnings:
+                level = DiagnosticStatus.ERROR if health.errors else DiagnosticStatus.WARN
+                text = "; ".join(health.errors + health.warnings)
+            array.status.append(
+                DiagnosticStatus(
+                    level=level,
+                    name=f"{member.get_fully_qualified_name()[1:]}: streaming",
+                    message=text,
+                    hardware_id=socket.gethostname(),
+                    values=[KeyValue(key=k, value=v) for k, v in health.values.items()],
+                )
+            )
+        self._diagnostics.publish(array)
+
+    def _look_for_twins(self) -> None:
+        """Refuse to share a name: whoever has not finished a frame yet gives way."""
+        twins = self.peers.twins() if self.members else []
+        if not twins:
+            return
+        if all(member.has_worked for member in self.members if member.get_name() in twins):
+            self.node.get_logger().error(
+                f"another process uses the names {', '.join(twins)}; it was told to give way",
+                throttle_duration_sec=5.0,
+            )
+        else:
+            self.fail(twin_error(twins, self.node.get_namespace()))
+
+
+def twin_error(names: list[str], namespace: str) -> RunError:
+    """Two networks with one name in one namespace."""
+    return RunError(
+        f"already running: {', '.join(names)}",
+        where=f"namespace {namespace}",
+        remedy="stop the other run, or give this one another namespace or ROS_DOMAIN_ID",
+    )
+
+
+def _members(settings: Settings, groups: list[str]) -> tuple[str, ...]:
+    known = (FRAME_SOURCE, *groups)
+    unknown = [member for member in settings.members if member not in known]
+    if unknown:
+        raise ParameterError(
+            "no such member",
+            where="parameter members",
+            expected=f"some of {', '.join(known)}",
+            got=unknown[0],
+        )
+    return tuple(name for name in known if not settings.members or name in settings.members)
+
+
+def _dtype_of(spec: Any, name: str) -> Any:
+    from streaming_net_ros.network import ImageInput
+
+    if name in spec.inputs:
+        return "uint8" if isinstance(spec.inputs[name], ImageInput) else "float32"
+    return spec.state_dtype
+
+
+def _device(name: str, node: Node) -> Any:
+    """The torch device; a missing GPU is said aloud and the CPU is taken."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ParameterError(
+            "not a device", where="parameter device", expected="cpu, cuda or cuda:N", got=name
+        ) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        node.get_logger().warning(f"no GPU here: '{name}' falls back to the CPU")
+        return torch.device("cpu")
+    return device
+
+
+def wait_for_discovery(host: Host, since_s: float) -> None:
+    """Serve callbacks until a twin that was there before us must have been discovered."""
+    host.spin(lambda: time.monotonic() - since_s >= _DISCOVERY_S)
+
+
+def run(host: Host, node: Node, settings: Settings, since_s: float) -> None:
+    """Run a container until a signal or a failure.
+
+    Raises:
+        StreamingNetError: why it ended, if it was not asked to.
+    """
+    container = Container(node, settings)
+    wait_for_discovery(host, since_s)
+    if twins := container.peers.twins():
+        raise twin_error(twins, node.get_namespace())
+    container.create_members()
+    for member in container.members:
+        host.add(member)
+    parent_pid = os.getppid()
+    try:
+        container.start()
+        host.spin(
+            lambda: container.failure is not None
+            or (settings.follow_parent and parent_has_ended(parent_pid))
+        )
+        if container.failure is not None:
+            raise container.failure
+    finally:
+        container.stop()
+        for line in container.report():
+            node.get_logger().info(line)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Console entry ``container``."""
+    started = partial(_main, args if args is not None else sys.argv[1:])
+    try:
+        return started()
+    except StreamingNetError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+
+
+def _main(args: list[str]) -> int:
+    with Host(args) as host:
+        since_s = time.monotonic()
+        node = Node(CONTAINER, context=host.context)
+        host.add(node)
+        run(host, node, declare_settings(node), since_s)
+    return 0
+
+
+__all__ = ["CONTAINER", "Container", "Context", "main", "run", "twin_error"]
+
+if __name__ == "__main__":
+    sys.exit(main())

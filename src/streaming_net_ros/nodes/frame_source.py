@@ -1,0 +1,371 @@
+"""The frame source: images in, numbered frames out; the owner of time and of flow control.
+
+Lockstep: images queue, and a frame is fed when the window allows it. Realtime: an image is fed in
+the frame in which it arrives. ``~/pause``, ``~/resume`` and ``~/step`` act here.
+
+Threads: callbacks of the executor thread decode and queue; a worker numbers, publishes and hands
+the image on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image, TimeReference
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from streaming_net_ros.errors import ImageError, RunError, StateError
+from streaming_net_ros.frames import Companion, FlowWindow, Intake
+from streaming_net_ros.network import ImageInput, StampedState, VectorInput
+from streaming_net_ros.network.layout import from_payload
+from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.member import Health, MemberNode
+from streaming_net_ros.nodes.settings import FRAME_SOURCE
+from streaming_net_ros.nodes.workers import Task
+from streaming_net_ros.wire import (
+    decode_camera,
+    fit_image,
+    read_fields,
+    read_stamp_ns,
+    write_stamp_ns,
+    write_state,
+)
+
+if TYPE_CHECKING:
+    from streaming_net_ros.nodes.container import Container
+
+_STALL_S = 1.0
+_WATCH_PERIOD_S = 0.25
+_Payloads = dict[str, tuple[NDArray[Any], int]]  # per input: flat numbers, capture time
+
+
+class FrameSource(MemberNode):
+    """The node that turns images into frames. One per network."""
+
+    def __init__(self, container: Container) -> None:
+        super().__init__(FRAME_SOURCE, container)
+        inputs = container.spec.inputs
+        images = [name for name, given in inputs.items() if isinstance(given, ImageInput)]
+        self._primary = images[0] if images else next(iter(inputs))
+        self._paused = False
+        self._steps = 0
+        self._refused = 0
+        self._last_refusal = ""
+        self.fed = 0
+
+    # --- life cycle ------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        """Join the topics and offer the services."""
+        container = self.container
+        settings = container.settings
+        qos = topics.reliable(container.queue_depth)
+        options: dict[str, Any] = {"qos_overriding_options": topics.overridable()}
+        sensor = topics.camera(settings.mode, settings.queue_frames)
+        self._frames_publisher = self.create_publisher(TimeReference, topics.FRAMES, qos)
+        self._state_publishers = {
+            name: self.create_publisher(Image, topics.state(name), qos, **options)
+            for name in container.spec.inputs
+        }
+        self._heard: list[Any] = []
+        for name, given in container.spec.inputs.items():
+            if isinstance(given, ImageInput):
+                wanted = [(Image, name), (CompressedImage, topics.compressed(name))]
+                on_message = partial(self._on_image, name, given)
+            else:
+                wanted = [(_message_type(given.topic_type), name)]
+                on_message = partial(self._on_vector, name, given)
+            for message_type, topic in wanted:
+                self._heard.append(
+                    self.create_subscription(message_type, topic, on_message, sensor, **options)
+                )
+        if container.hears_progress:
+            # Ready announcements and progress of all groups share this queue.
+            depth = container.queue_depth * max(1, len(container.rules))
+            self._heard.append(
+                self.create_subscription(
+                    Header, topics.PROGRESS, self._on_progress, topics.reliable(depth)
+                )
+            )
+        self._offered = [
+            self.create_service(Trigger, f"~/{name}", answer)
+            for name, answer in (
+                ("pause", self._on_pause),
+                ("resume", self._on_resume),
+                ("step", self._on_step),
+            )
+        ]
+        self._timers_own = [
+            self.create_timer(_WATCH_PERIOD_S, self._watch),
+        ]
+
+    def reset(self) -> None:
+        """Forget all images; the next one is the first frame."""
+        settings = self.container.settings
+        self._intake: Intake[_Payloads] = Intake(
+            self.container.grid, settings.mode, settings.queue_frames
+        )
+        self._companions: dict[str, Companion[tuple[NDArray[Any], int]]] = {
+            name: Companion(settings.mode)
+            for name in self.container.spec.inputs
+            if name != self._primary
+        }
+        self._window = FlowWindow(self.container.rollout, settings.window_frames)
+        self._waiting_for = set(self.container.rules) if settings.mode == "lockstep" else set()
+        self._is_matched = settings.mode == "realtime"
+        self._is_feeding = False
+        self._last_progress_s = time.monotonic()
+        self._stalled: dict[str, int] = {}
+        self.fed = 0
+
+    def release(self) -> None:
+        """Leave the topics."""
+        for subscription in self._heard:
+            self.destroy_subscription(subscription)
+        for publisher in (self._frames_publisher, *self._state_publishers.values()):
+            self.destroy_publisher(publisher)
+        for service in self._offered:
+            self.destroy_service(service)
+        for timer in self._timers_own:
+            self.destroy_timer(timer)
+
+    # --- arrivals (executor thread) ----------------------------------------------------------------
+
+    def _on_image(self, name: str, given: ImageInput, message: Any) -> None:
+        try:
+            image = fit_image(decode_camera(message, given.colour), given.width, given.height)
+        except ImageError as error:
+            self._refuse(name, error)
+            return
+        # A view into the message would keep it whole in the queue, and rclpy may reuse it.
+        payload = np.array(image, copy=True).reshape(-1)
+        self._offer(name, payload, read_stamp_ns(message.header.stamp))
+
+    def _on_vector(self, name: str, given: VectorInput, message: Any) -> None:
+        try:
+            values = read_fields(message, given.fields, name)
+        except StateError as error:
+            self._refuse(name, error)
+            return
+        payload = np.array(values, dtype=np.float32)
+        if not np.isfinite(payload).all():
+            self._refuse(name, StateError("NaN or infinite", where=f"topic {name}", got=values))
+            return
+        header = getattr(message, "header", None)
+        now_ns = self.container.pool.now_ns()
+        self._offer(name, payload, now_ns if header is None else read_stamp_ns(header.stamp))
+
+    def _offer(self, name: str, payload: NDArray[Any], stamp_ns: int) -> None:
+        with self.container.pool.lock:
+            if not self.is_active:
+                return
+            if name != self._primary:
+                self._companions[name].offer(stamp_ns, (payload, stamp_ns))
+            elif not self._intake.offer(
+                stamp_ns, {name: (payload, stamp_ns)}, self.container.pool.now_ns()
+            ):
+                self.get_logger().error(
+                    f"image dropped: {self._intake.dropped} so far; in lockstep the publisher "
+                    "must wait, or queue_frames must be larger"
+                    if self.container.settings.mode == "lockstep"
+                    else f"image displaced by a newer one: {self._intake.dropped} so far",
+                    throttle_duration_sec=5.0,
+                )
+            self.container.pool.wake(self)
+
+    def _refuse(self, name: str, error: ImageError | StateError) -> None:
+        self._refused += 1
+        self._last_refusal = f"{name}: {error}"
+        self.get_logger().error(self._last_refusal, throttle_duration_sec=1.0)
+
+    def _on_progress(self, message: Header) -> None:
+        stamp_ns = read_stamp_ns(message.stamp)
+        with self.container.pool.lock:
+            if stamp_ns == topics.READY_NS:
+                self.ready(message.frame_id)
+            else:
+                self.finished(message.frame_id, self.container.grid.frame_at(stamp_ns))
+
+    def ready(self, group: str) -> None:
+        """A group can hear and be heard. Called with the lock held."""
+        self._waiting_for.discard(group)
+        self.container.pool.wake(self)
+
+    def finished(self, group: str, frame: int) -> None:
+        """A group has finished a frame. Called with the lock held."""
+        if self.is_active:
+            self._window.finished(group, frame)
+            self._last_progress_s = time.monotonic()
+            self.container.pool.wake(self)
+
+    # --- feeding (worker) --------------------------------------------------------------------------
+
+    def next_task(self, now_ns: int) -> Task | None:
+        """Feed the next image, if it may be fed now."""
+        if self._is_feeding or self._waiting_for or not self._is_matched:
+            return None
+        if self._paused and not self._steps:
+            return None
+        frame = self._intake.next_frame(now_ns)
+        if frame is None:
+            return None
+        lockstep = self.container.settings.mode == "lockstep"
+        if lockstep and not self._window.may_feed(frame):
+            return None
+        captured_ns = self._intake.next_capture_ns()
+        beside = {name: box.choose(captured_ns) for name, box in self._companions.items()}
+        if any(given is None for given in beside.values()):
+            return None
+        fed = self._intake.take(now_ns)
+        if fed is None:
+            return None
+        self._window.fed(fed.frame)
+        self._is_feeding = True
+        self._steps = max(0, self._steps - 1)
+        payloads = {**fed.image, **{n: given for n, given in beside.items() if given is not None}}
+        return partial(self._feed, fed.frame, payloads)
+
+    def wake_at_ns(self) -> int | None:
+        """Realtime: an image whose frame was taken waits for the next tick."""
+        return self._intake.wake_at_ns() if self.is_active and not self._is_feeding else None
+
+    def _feed(self, frame: int, payloads: _Payloads) -> None:
+        container = self.container
+        stamp_ns = container.grid.stamp_ns(frame)
+        for name, (_, captured_ns) in payloads.items():
+            message = TimeReference(source=name)
+            message.header.frame_id = name
+            write_stamp_ns(message.header.stamp, stamp_ns)
+            write_stamp_ns(message.time_ref, captured_ns)
+            self._frames_publisher.publish(message)
+        for name, (payload, captured_ns) in payloads.items():
+            form = container.formats[name]
+            # The age of a state counts images; a vector's age counts only where there is none.
+            age_ns = captured_ns if self._counts_for_age(name) else payloads[self._primary][1]
+            if self._state_publishers[name].get_subscription_count():
+                image = Image()
+                write_state(image, form, payload, stamp_ns, age_ns)
+                self._state_publishers[name].publish(image)
+            batch = from_payload(torch.from_numpy(payload), form.shape).to(container.device)
+            with container.pool.lock:
+                container.deliver(name, frame, StampedState(batch, age_ns))
+        with container.pool.lock:
+            self.fed += 1
+            self._is_feeding = False
+            self._last_progress_s = time.monotonic()
+            container.pool.wake(self)
+
+    def _counts_for_age(self, name: str) -> bool:
+        return isinstance(self.container.spec.inputs[name], ImageInput)
+
+    # --- services (executor thread) -----------------------------------------------------------------
+
+    def _on_pause(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self.container.pool.lock:
+            self._paused, self._steps = True, 0
+        response.success, response.message = True, f"paused after {self.fed} frames"
+        return response
+
+    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self.container.pool.lock:
+            self._paused, self._steps = False, 0
+            self.container.pool.wake(self)
+        response.success, response.message = True, "running"
+        return response
+
+    def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self.container.pool.lock:
+            may = self._paused and self.container.settings.mode == "lockstep"
+            if may:
+                self._steps += 1
+                self.container.pool.wake(self)
+        response.success = may
+        response.message = (
+            "one image will be fed" if may else "stepping needs lockstep and a paused source"
+        )
+        return response
+
+    # --- watching (executor thread) -----------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Match peers before the first frame; name who stands still after it."""
+        if not self.is_active:
+            return
+        if not self._is_matched:
+            self._is_matched = all(
+                self.container.peers.are_matched(self, name, publisher, [])
+                for name, publisher in self._state_publishers.items()
+            )
+            with self.container.pool.lock:
+                self.container.pool.wake(self)
+        with self.container.pool.lock:
+            idle_s = time.monotonic() - self._last_progress_s
+            lockstep = self.container.settings.mode == "lockstep"
+            stands = lockstep and not self._window.is_drained and idle_s > _STALL_S
+            stalled = self._window.stalled() if stands else {}
+        for group, frame in stalled.items():
+            if group not in self._stalled:
+                self.get_logger().error(
+                    f"group '{group}' has not finished frame {frame} for {idle_s:.1f} s: "
+                    "it died or hangs; lockstep waits for it"
+                )
+        self._stalled = stalled
+
+    @property
+    def is_drained(self) -> bool:
+        """True if no image waits and every group has worked through all that were fed."""
+        with self.container.pool.lock:
+            return not len(self._intake) and not self._is_feeding and self._window.is_drained
+
+    def health(self) -> Health:
+        """Images in, queue, and who is waited for."""
+        with self.container.pool.lock:
+            waiting, dropped = len(self._intake), self._intake.dropped
+            not_ready = sorted(self._waiting_for)
+        health = Health(
+            {
+                "frames": str(self.fed),
+                "mode": self.container.settings.mode,
+                "target_hz": f"{self.container.grid.rate_hz:g}",
+                "waiting_images": str(waiting),
+                "dropped_images": str(dropped),
+                "refused_images": str(self._refused),
+                "paused": str(self._paused).lower(),
+            }
+        )
+        if dropped:
+            health.warnings.append(f"{dropped} images dropped")
+        if self._refused:
+            health.errors.append(f"{self._refused} inputs refused; last: {self._last_refusal}")
+        if self.is_active and not_ready:
+            health.warnings.append(f"waits for groups to be ready: {', '.join(not_ready)}")
+        health.errors += [f"group {g} stands still at frame {f}" for g, f in self._stalled.items()]
+        return health
+
+    def cadence_line(self) -> str:
+        """For the report at the end of a run."""
+        return f"{self.fed} frames fed, {self._intake.dropped} images dropped, {self._refused} refused"
+
+
+def _message_type(name: str) -> Any:
+    """The class of ``package/msg/Type``.
+
+    Raises:
+        RunError: it is not installed here.
+    """
+    package, _, kind = name.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), kind)
+    except (ImportError, AttributeError):
+        raise RunError(
+            f"message type {name} is not installed",
+            where="inputs: topic_type",
+            remedy=f"install the ROS package {package}",
+        ) from None

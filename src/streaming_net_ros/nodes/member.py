@@ -1,0 +1,99 @@
+"""What the frame source and the layer groups have in common: a life cycle and a part in a run.
+
+A member is a lifecycle node: *configure* loads and warms up, *activate* resets it and lets it
+work. Its bookkeeping is guarded by the lock of the container's workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from streaming_net_ros.errors import StreamingNetError
+from streaming_net_ros.nodes.workers import Task
+
+if TYPE_CHECKING:
+    from streaming_net_ros.nodes.container import Container
+
+
+@dataclass
+class Health:
+    """What a member says of itself in ``/diagnostics``."""
+
+    values: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+class MemberNode(LifecycleNode):
+    """A lifecycle node that the container's workers drive. Subclasses fill in the four hooks."""
+
+    def __init__(self, name: str, container: Container) -> None:
+        super().__init__(name, **container.node_options)
+        self.container = container
+        self.is_active = False
+
+    def next_task(self, now_ns: int) -> Task | None:
+        """See ``workers.Member``."""
+        raise NotImplementedError
+
+    def wake_at_ns(self) -> int | None:
+        """See ``workers.Member``."""
+        return None
+
+    def configure(self) -> None:
+        """Load, warm up, create publishers and subscriptions. May raise StreamingNetError."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Forget all states; called with the lock held, before the node becomes active."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Undo ``configure``."""
+        raise NotImplementedError
+
+    def health(self) -> Health:
+        """For diagnostics; called from the executor thread."""
+        raise NotImplementedError
+
+    # rclpy's life cycle, in terms of the hooks above.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        try:
+            self.configure()
+        except StreamingNetError as error:
+            self.container.fail(error)
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        with self.container.pool.lock:
+            self.reset()
+            self.is_active = True
+        self.container.pool.add(self)
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        self.release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle transition."""
+        self._stop()
+        return super().on_shutdown(state)
+
+    def _stop(self) -> None:
+        with self.container.pool.lock:
+            self.is_active = False
+        self.container.pool.remove(self)

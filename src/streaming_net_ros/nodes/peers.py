@@ -1,0 +1,77 @@
+"""Who else is there: matched endpoints before the first frame, and no name twice.
+
+Discovery takes up to seconds and ends at no stated time, so a run waits until every publisher has
+matched every reader that the network file names, never for a number of seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
+
+from streaming_net_ros.nodes import topics
+
+if TYPE_CHECKING:
+    from streaming_net_ros.nodes.container import Container
+
+
+class Peers:
+    """What one container knows of the other processes of its network."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+
+    def are_matched(
+        self,
+        node: Node,
+        source: str,
+        publisher: Publisher,
+        subscriptions: Iterable[Subscription],
+    ) -> bool:
+        """True if a node's states reach all groups of other processes, and theirs reach it.
+
+        Args:
+            node: the node of ``source``.
+            source: the group or input that the publisher tells the states of.
+            publisher: of its states.
+            subscriptions: to other groups' states.
+        """
+        hearers = [
+            edge.target
+            for edge in self._container.rollout.graph.edges_out_of(source)
+            if edge.target not in self._container.local_nodes
+        ]
+        infos = node.get_subscriptions_info_by_topic(publisher.topic_name)
+        there = {info.node_name for info in infos}
+        return (
+            set(hearers) <= there
+            and publisher.get_subscription_count() >= len(infos)
+            and all(_publishers(node, subscription) >= 1 for subscription in subscriptions)
+        )
+
+    def twins(self) -> list[str]:
+        """Names of our members that some other process uses in the same namespace."""
+        container = self._container
+        mine = set(container.member_names)
+        counted = Counter(
+            name
+            for name, namespace in container.node.get_node_names_and_namespaces()
+            if namespace == container.node.get_namespace() and name in mine
+        )
+        here = {member.get_name() for member in container.members}
+        return sorted(name for name, count in counted.items() if count > (name in here))
+
+
+def _publishers(node: Node, subscription: Subscription) -> int:
+    """Matched publishers of a subscription (older rclpy: discovered ones)."""
+    if hasattr(subscription, "get_publisher_count"):
+        return int(subscription.get_publisher_count())
+    return int(node.count_publishers(subscription.topic_name))
+
+
+__all__ = ["Peers", "topics"]

@@ -1,0 +1,167 @@
+"""The parameters of a container: one table, with type, range, unit and description of each.
+
+All nodes of a process share one frozen `Settings`, read once from the container's parameters.
+They are read-only: a network's rate, rollout and mode do not change while it is active.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+
+from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.frames import Mode
+
+FRAME_SOURCE = "frame_source"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One parameter: its default (which fixes the type), unit and meaning, range or choices."""
+
+    default: Any
+    text: str
+    least: float = -math.inf
+    greatest: float = math.inf
+    choices: tuple[str, ...] = ()
+
+
+_TABLE: dict[str, _Row] = {
+    "network": _Row("", "network file (path of a YAML file)"),
+    "weights": _Row("", "weights file (safetensors); empty: the one that the network file names"),
+    "members": _Row([""], f"nodes of this process: group names and {FRAME_SOURCE}; empty: all"),
+    "rollout": _Row("", "streaming, sequential, or a rollout table's path; empty: the file's"),
+    "mode": _Row("lockstep", "lockstep: no frame is lost, the source waits; realtime: the frame "
+                 "grid never waits", choices=("lockstep", "realtime")),
+    "rate_hz": _Row(0.0, "frames per second (Hz); 0: the network file's", 0, 1e5),
+    "device": _Row("cpu", "torch device of the layers: cpu, cuda, cuda:0"),
+    "threads": _Row(0, "worker threads; 0: as many as cores, at most one per member", 0, 1024),
+    "torch_threads": _Row(1, "threads of one torch operation", 1, 1024),
+    "window_frames": _Row(0, "lockstep: images under way at most (frames); 0: groups + 1", 0, 1e4),
+    "queue_frames": _Row(1000, "lockstep: images that may wait at the source (frames)", 1, 1e6),
+    "deadline_periods": _Row(1.0, "realtime: how long after its tick a frame waits for inputs "
+                             "(frame periods)", 0, 100),
+    "hold_limit_frames": _Row(10, "realtime: how long a missing input is held (frames)", 0, 1e6),
+    "seed": _Row(0, "draws the weights where there is no weights file", 0, 2**31),
+    "autostart": _Row(True, "configure and activate without being told to"),
+    "follow_parent": _Row(False, "end when the process that started this one has ended"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the parameters say, checked. Names, units and meanings as in the table."""
+
+    network: Path
+    weights: Path | None = None
+    members: tuple[str, ...] = ()
+    rollout: str | None = None
+    mode: Mode = "lockstep"
+    rate_hz: float | None = None
+    device: str = "cpu"
+    threads: int = 0
+    torch_threads: int = 1
+    window_frames: int = 0
+    queue_frames: int = 1000
+    deadline_periods: float = 1.0
+    hold_limit_frames: int = 10
+    seed: int = 0
+    autostart: bool = True
+    follow_parent: bool = False
+
+    def worker_count(self, members: int) -> int:
+        """Worker threads for so many members: about as many as there are cores."""
+        return self.threads or max(1, min(members, len(os.sched_getaffinity(0))))
+
+    def arguments(self) -> list[str]:
+        """The ROS arguments (``-p name:=value``) that say the same."""
+        arguments = []
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value == entry.default:
+                continue
+            if isinstance(value, tuple):
+                value = "[" + ", ".join(value) + "]"
+            elif isinstance(value, bool):
+                value = str(value).lower()
+            arguments += ["-p", f"{entry.name}:={value}"]
+        return arguments
+
+
+def declare_settings(node: Node) -> Settings:
+    """Declare every parameter on a node and read what was given.
+
+    Raises:
+        ParameterError: a value of the wrong type or out of its range.
+    """
+    given: dict[str, Any] = {name: _declared(node, name, row) for name, row in _TABLE.items()}
+    if not given["network"]:
+        raise ParameterError(
+            "no network file", where="parameter network", remedy="-p network:=/path/to/network.yaml"
+        )
+    for name in ("weights", "rollout"):
+        given[name] = given[name] or None
+    given["network"] = Path(given["network"])
+    given["weights"] = None if given["weights"] is None else Path(given["weights"])
+    given["members"] = tuple(member for member in given["members"] if member)
+    given["rate_hz"] = given["rate_hz"] or None
+    return Settings(**given)
+
+
+def _declared(node: Node, name: str, row: _Row) -> Any:
+    descriptor = ParameterDescriptor(
+        name=name, description=row.text, read_only=True, dynamic_typing=True
+    )
+    if row.choices:
+        descriptor.additional_constraints = "one of " + ", ".join(row.choices)
+    bounded = math.isfinite(row.least)
+    if bounded and isinstance(row.default, float):
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(row.least), to_value=float(row.greatest))
+        ]
+    elif bounded:
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(row.least), to_value=int(row.greatest))
+        ]
+    try:
+        value = node.declare_parameter(name, row.default, descriptor).value
+    except ParameterException as error:
+        overrides = node._parameter_overrides
+        value = overrides[name].value if name in overrides else None
+        raise ParameterError(
+            "value not allowed", where=f"parameter {name}", expected=_expected(row), got=value,
+            remedy=row.text,
+        ) from error  # fmt: skip
+    if isinstance(row.default, float) and type(value) is int:
+        value = float(value)
+    fits = type(value) is type(row.default) or (isinstance(row.default, list) and _words(value))
+    if fits and isinstance(value, int | float):
+        fits = row.least <= value <= row.greatest
+    if fits and row.choices:
+        fits = value in row.choices
+    if not fits:
+        raise ParameterError(
+            "value not allowed", where=f"parameter {name}", expected=_expected(row), got=value,
+            remedy=row.text,
+        )  # fmt: skip
+    return value
+
+
+def _words(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _expected(row: _Row) -> str:
+    if row.choices:
+        return "one of " + ", ".join(row.choices)
+    kind = "a list of names" if isinstance(row.default, list) else type(row.default).__name__
+    if math.isfinite(row.least):
+        kind += f" from {row.least:g} to {row.greatest:g}"
+    return cast(str, kind)
