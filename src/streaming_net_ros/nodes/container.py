@@ -15,7 +15,6 @@ from functools import cached_property, partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.context import Context
 from rclpy.node import Node
 
 from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
@@ -198,7 +197,7 @@ class Container:
     def stop(self) -> None:
         """Let the workers finish what they are at, and end them."""
         for member in self.members:
-            member._stop()
+            member.stop()
         if not self.pool.stop():
             self.node.get_logger().warning("a worker was still computing and is left behind")
 
@@ -355,7 +354,7 @@ def _main(args: list[str]) -> int:
     return 0
 
 
-__all__ = ["CONTAINER", "Container", "Context", "main", "run", "twin_error"]
+__all__ = ["CONTAINER", "Container", "main", "run", "twin_error"]
 
 if __name__ == "__main__":
     sys.exit(main())

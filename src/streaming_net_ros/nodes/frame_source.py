@@ -324,6 +324,11 @@ class FrameSource(MemberNode):
         with self.container.pool.lock:
             return not len(self._intake) and not self._is_feeding and self._window.is_drained
 
+    @property
+    def has_worked(self) -> bool:
+        """True once a frame is fed."""
+        return self.fed > 0
+
     def health(self) -> Health:
         """Images in, queue, and who is waited for."""
         with self.container.pool.lock:
@@ -351,7 +356,8 @@ class FrameSource(MemberNode):
 
     def cadence_line(self) -> str:
         """For the report at the end of a run."""
-        return f"{self.fed} frames fed, {self._intake.dropped} images dropped, {self._refused} refused"
+        dropped = self._intake.dropped if self.is_active or self.fed else 0
+        return f"{self.fed} frames fed, {dropped} images dropped, {self._refused} refused"
 
 
 def _message_type(name: str) -> Any:

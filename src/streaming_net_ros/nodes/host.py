@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -124,8 +123,3 @@ class Host:
 def parent_has_ended(parent_pid: int) -> bool:
     """True if the process that started this one is gone (its pid is our parent's no more)."""
     return os.getppid() != parent_pid
-
-
-def profile_text(path: Path) -> str:
-    """The text of a middleware profile; kept apart so that tests can look at what is shipped."""
-    return path.read_text(encoding="utf-8")

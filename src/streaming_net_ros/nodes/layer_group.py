@@ -243,6 +243,11 @@ class LayerGroupNode(MemberNode):
             self.container.ready(self.group_name)
             self._tell_progress(topics.READY_NS)
 
+    @property
+    def has_worked(self) -> bool:
+        """True once a frame is finished."""
+        return self._progress_ns >= 0
+
     def health(self) -> Health:
         """Rate, work, holds and losses."""
         with self.container.pool.lock:

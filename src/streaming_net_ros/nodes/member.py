@@ -55,6 +55,15 @@ class MemberNode(LifecycleNode):
         """Undo ``configure``."""
         raise NotImplementedError
 
+    @property
+    def has_worked(self) -> bool:
+        """True once the member has finished or fed a frame."""
+        raise NotImplementedError
+
+    def cadence_line(self) -> str:
+        """For the report at the end of a run."""
+        raise NotImplementedError
+
     def health(self) -> Health:
         """For diagnostics; called from the executor thread."""
         raise NotImplementedError
@@ -80,7 +89,7 @@ class MemberNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle transition."""
-        self._stop()
+        self.stop()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -90,10 +99,11 @@ class MemberNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle transition."""
-        self._stop()
+        self.stop()
         return super().on_shutdown(state)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Fire no more."""
         with self.container.pool.lock:
             self.is_active = False
         self.container.pool.remove(self)

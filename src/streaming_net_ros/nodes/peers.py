@@ -14,8 +14,6 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
-from streaming_net_ros.nodes import topics
-
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
 
@@ -73,5 +71,3 @@ def _publishers(node: Node, subscription: Subscription) -> int:
         return int(subscription.get_publisher_count())
     return int(node.count_publishers(subscription.topic_name))
 
-
-__all__ = ["Peers", "topics"]

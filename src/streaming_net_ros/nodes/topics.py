@@ -35,7 +35,7 @@ def compressed(name: str) -> str:
 
 
 def reliable(depth: int) -> QoSProfile:
-    """States, frames, progress and responses: reliable, volatile, as deep as may be outstanding."""
+    """States, frames, progress and responses: reliable, volatile, and deep enough."""
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
         depth=depth,

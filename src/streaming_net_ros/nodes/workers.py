@@ -103,7 +103,7 @@ class WorkerPool:
                     return
             try:
                 task()
-            except Exception as error:  # noqa: BLE001  a worker must outlive any task
+            except Exception as error:  # a worker must outlive any task
                 self._on_failure(error)
 
     def _pick(self) -> Task | None:

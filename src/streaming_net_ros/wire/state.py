@@ -116,7 +116,7 @@ def write_state(
     message.step = form.step_bytes
     # Bytes go in through array('B'): assigning an ndarray costs rclpy 50 to 80 ms per MiB.
     data = array.array("B")
-    data.frombytes(_little(payload).data)
+    data.frombytes(_little(payload).view(np.uint8).data)
     message.data = data
 
 
