@@ -1,0 +1,15 @@
+"""Judging on recordings: bags in and out, and the errors of early and full responses.
+
+Knows rosbags and numpy; no rclpy. Imported by ``training``, by ``cli``, and by whoever evaluates.
+"""
+
+from streaming_net_ros.evaluation.bags import (
+    Bag,
+    BagWriter,
+    Recording,
+    Series,
+    align,
+    open_bag,
+)
+
+__all__ = ["Bag", "BagWriter", "Recording", "Series", "align", "open_bag"]

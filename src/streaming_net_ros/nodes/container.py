@@ -133,13 +133,6 @@ class Container:
         """True if some group runs in another process than the frame source."""
         return not set(self.rules) <= set(self.member_names)
 
-    @property
-    def tells_progress(self) -> bool:
-        """True if the frame source, or anybody else, hears progress by topic."""
-        return FRAME_SOURCE not in self._by_name or self.node.count_subscribers(
-            self.node.resolve_topic_name(topics.PROGRESS)
-        ) > 0
-
     def transport(self, source: str) -> str:
         """How a source's states reach this process."""
         return "reference" if source in self.local_nodes else "message"

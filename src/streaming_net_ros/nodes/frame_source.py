@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 
 from streaming_net_ros.errors import ImageError, RunError, StateError
 from streaming_net_ros.frames import Companion, FlowWindow, Intake
-from streaming_net_ros.network import ImageInput, StampedState, VectorInput
+from streaming_net_ros.network import ImageInput, NetworkSpec, StampedState, VectorInput
 from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.member import Health, MemberNode
@@ -51,9 +51,7 @@ class FrameSource(MemberNode):
 
     def __init__(self, container: Container) -> None:
         super().__init__(FRAME_SOURCE, container)
-        inputs = container.spec.inputs
-        images = [name for name, given in inputs.items() if isinstance(given, ImageInput)]
-        self._primary = images[0] if images else next(iter(inputs))
+        self._primary = primary_input(container.spec)
         self._paused = False
         self._steps = 0
         self._refused = 0
@@ -300,7 +298,7 @@ class FrameSource(MemberNode):
             return
         if not self._is_matched:
             self._is_matched = all(
-                self.container.peers.are_matched(self, name, publisher, [])
+                self.container.peers.are_matched(self, name, [publisher], [])
                 for name, publisher in self._state_publishers.items()
             )
             with self.container.pool.lock:
@@ -358,6 +356,12 @@ class FrameSource(MemberNode):
         """For the report at the end of a run."""
         dropped = self._intake.dropped if self.is_active or self.fed else 0
         return f"{self.fed} frames fed, {dropped} images dropped, {self._refused} refused"
+
+
+def primary_input(spec: NetworkSpec) -> str:
+    """The input whose messages set the frames: the first camera, or else the first input."""
+    images = [name for name, given in spec.inputs.items() if isinstance(given, ImageInput)]
+    return images[0] if images else next(iter(spec.inputs))
 
 
 def _message_type(name: str) -> Any:

@@ -199,7 +199,7 @@ class LayerGroupNode(MemberNode):
             self._state_publisher.publish(message)
         for output, spec in self._outputs.items():
             self._respond(output, spec, state)
-        if self.container.tells_progress:
+        if self._progress_publisher.get_subscription_count():
             self._tell_progress(stamp_ns)
 
     def _respond(self, output: str, spec: OutputSpec, state: StampedState) -> None:
@@ -237,7 +237,10 @@ class LayerGroupNode(MemberNode):
             return
         if not self._is_ready:
             self._is_ready = self.container.peers.are_matched(
-                self, self.group_name, self._state_publisher, self._heard
+                self,
+                self.group_name,
+                [self._state_publisher, *self._published.values()],
+                self._heard,
             )
         if self._is_ready:
             self.container.ready(self.group_name)

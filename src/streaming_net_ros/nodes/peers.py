@@ -7,7 +7,7 @@ matched every reader that the network file names, never for a number of seconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rclpy.node import Node
@@ -28,7 +28,7 @@ class Peers:
         self,
         node: Node,
         source: str,
-        publisher: Publisher,
+        publishers: Sequence[Publisher],
         subscriptions: Iterable[Subscription],
     ) -> bool:
         """True if a node's states reach all groups of other processes, and theirs reach it.
@@ -36,7 +36,7 @@ class Peers:
         Args:
             node: the node of ``source``.
             source: the group or input that the publisher tells the states of.
-            publisher: of its states.
+            publishers: of its states, first, and of its responses.
             subscriptions: to other groups' states.
         """
         hearers = [
@@ -44,11 +44,13 @@ class Peers:
             for edge in self._container.rollout.graph.edges_out_of(source)
             if edge.target not in self._container.local_nodes
         ]
-        infos = node.get_subscriptions_info_by_topic(publisher.topic_name)
-        there = {info.node_name for info in infos}
+        infos = node.get_subscriptions_info_by_topic(publishers[0].topic_name)
         return (
-            set(hearers) <= there
-            and publisher.get_subscription_count() >= len(infos)
+            set(hearers) <= {info.node_name for info in infos}
+            and all(
+                publisher.get_subscription_count() >= node.count_subscribers(publisher.topic_name)
+                for publisher in publishers
+            )
             and all(_publishers(node, subscription) >= 1 for subscription in subscriptions)
         )
 

@@ -1,0 +1,76 @@
+"""ament_python package with a src/ layout; pip and colcon install the same files."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "streaming_net_ros"
+SHARE = f"share/{NAME}"
+
+
+def files(folder: str, pattern: str) -> tuple[str, list[str]]:
+    return f"{SHARE}/{folder}", sorted(str(path) for path in Path(folder).glob(pattern))
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Neural networks on robots as streaming rollouts of ROS 2 nodes",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={NAME: ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "matplotlib",
+        "networkx",
+        "numpy",
+        "opencv-python-headless",
+        "pydantic>=2",
+        "pyyaml",
+        "rich",
+        "rosbags",
+        "safetensors",
+        "torch",
+        "typer",
+    ],
+    extras_require={
+        # Real rclpy of ROS 2 Kilted, for a machine without a ROS installation.
+        "ros": [
+            "ros-rclpy[fastrtps]",
+            "ros-builtin-interfaces",
+            "ros-diagnostic-msgs",
+            "ros-geometry-msgs",
+            "ros-lifecycle-msgs",
+            "ros-rcl-interfaces",
+            "ros-sensor-msgs",
+            "ros-std-msgs",
+            "ros-std-srvs",
+        ],
+        "test": [
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+            "types-PyYAML",
+        ],
+    },
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (SHARE, ["package.xml"]),
+        files("launch", "*.launch.py"),
+        files("config", "*.xml"),
+        files("config/networks", "*"),
+        files("config/params", "*"),
+    ],
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "streaming-net = streaming_net_ros.cli.app:main",
+            "container = streaming_net_ros.nodes.container:main",
+        ],
+    },
+)

@@ -1,0 +1,225 @@
+"""From a network file to the processes that run it, said once for launch and command line.
+
+`process_list` decides which process holds which members; `launch_processes` turns that list into
+launch actions for ``ros2 launch``, `Children` into plain child processes for
+``streaming-net run --processes`` on a machine without launch. Loads neither torch nor rclpy.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from streaming_net_ros.errors import ParameterError, RunError
+from streaming_net_ros.paths import PACKAGE, find_network
+
+if TYPE_CHECKING:
+    from launch import LaunchContext
+    from launch.action import Action
+
+FRAME_SOURCE = "frame_source"
+_STOP_S = 2.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a network.
+
+    Attributes:
+        name: for logs: its member, or ``container`` if it has several.
+        members: the nodes in it.
+        namespace: the network's.
+        parameters: of its container, beside ``members``.
+        remappings: topic from -> to.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    namespace: str
+    parameters: Mapping[str, Any]
+    remappings: Mapping[str, str]
+
+    def ros_arguments(self) -> list[str]:
+        """What follows ``--ros-args`` on the container's command line."""
+        arguments = ["-r", f"__ns:={self.namespace}", "-r", f"container:__node:={self.node_name}"]
+        for source, target in self.remappings.items():
+            arguments += ["-r", f"{source}:={target}"]
+        for name, value in {**self.parameters, "members": list(self.members)}.items():
+            # One line of YAML, which is what rcl reads a value as.
+            text = yaml.safe_dump(value, default_flow_style=True, width=1 << 20).splitlines()[0]
+            arguments += ["-p", f"{name}:={text}"]
+        return arguments
+
+    @property
+    def node_name(self) -> str:
+        """The container node's name, unique in the namespace."""
+        return "container" if self.name == "container" else f"container_{self.name}"
+
+
+def process_list(
+    network: str,
+    groups: Sequence[str],
+    *,
+    composed: bool = False,
+    members: Sequence[str] = (),
+    namespace: str = "",
+    image_topic: str = "",
+    remappings: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> list[Process]:
+    """The processes that run a network, or this host's share of it.
+
+    Args:
+        network: path of the network file.
+        groups: its groups.
+        composed: all members in one process; otherwise one process each.
+        members: the members to run here; empty runs all.
+        namespace: of the network; empty takes the network's name from the file's.
+        image_topic: the camera's topic; a name that ends in ``/compressed`` carries compressed
+            images. Empty leaves ``image`` in the namespace.
+        remappings: further topics from -> to.
+        parameters: of every container.
+
+    Raises:
+        ParameterError: a member that is not in the network.
+    """
+    known = (FRAME_SOURCE, *groups)
+    for member in members:
+        if member not in known:
+            raise ParameterError(
+                "no such member", where="groups", expected=f"some of {', '.join(known)}", got=member
+            )
+    wanted = tuple(name for name in known if not members or name in members)
+    remap = dict(remappings or {})
+    if image_topic.endswith("/compressed"):
+        remap["image/compressed"] = image_topic
+    elif image_topic:
+        remap["image"] = image_topic
+    given = {"network": str(network), **(parameters or {})}
+    shares = [("container", wanted)] if composed else [(name, (name,)) for name in wanted]
+    return [Process(name, share, namespace, given, remap) for name, share in shares]
+
+
+class Children:
+    """The processes of a list as children of this one; a context manager.
+
+    The children watch their parent (``follow_parent``), so that none outlives a parent that was
+    killed; a child that dies is reported by name at the next `check`.
+    """
+
+    def __init__(self, processes: Sequence[Process]) -> None:
+        self._processes = processes
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Children:
+        for process in self._processes:
+            command = [sys.executable, "-m", f"{PACKAGE}.nodes.container", "--ros-args"]
+            command += [*process.ros_arguments(), "-p", "follow_parent:=true"]
+            # A session of its own: Ctrl-C reaches the parent, which ends the children in order.
+            self._children[process.name] = subprocess.Popen(command, start_new_session=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGINT)
+        end_s = time.monotonic() + _STOP_S
+        for child in self._children.values():
+            try:
+                child.wait(max(0.0, end_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def check(self) -> None:
+        """Raise if a child has ended.
+
+        Raises:
+            RunError: naming the process, and how it ended.
+        """
+        for name, child in self._children.items():
+            code = child.poll()
+            if code is not None:
+                how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                raise RunError(
+                    f"the process of '{name}' has ended ({how})",
+                    where=f"pid {child.pid}",
+                    remedy="its own message stands above; start the run again",
+                )
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by process name."""
+        return {name: child.pid for name, child in self._children.items()}
+
+
+def launch_processes(context: LaunchContext) -> list[Action]:
+    """The launch actions of ``streaming_net.launch.py``, from its launch arguments.
+
+    In lockstep the whole run ends when one process ends (its states are lost); in realtime the
+    process is started again.
+    """
+    from launch.actions import Shutdown
+    from launch_ros.actions import Node
+
+    from streaming_net_ros.network.file import read_network_file
+
+    given = context.launch_configurations
+    path = find_network(given["network"]).resolve()
+    spec = read_network_file(path)
+    parameters = {
+        name: yaml.safe_load(given[name])
+        for name in ("weights", "rollout", "mode", "rate_hz", "device")
+        if given[name] != ""
+    }
+    parameters["use_sim_time"] = _is_true(given["use_sim_time"])
+    parameters["follow_parent"] = True
+    if "rate_hz" in parameters:
+        parameters["rate_hz"] = float(parameters["rate_hz"])
+    is_realtime = parameters.get("mode") == "realtime"
+    processes = process_list(
+        str(path),
+        [group.name for group in spec.groups],
+        composed=_is_true(given["composed"]),
+        members=[name.strip() for name in given["groups"].split(",") if name.strip()],
+        namespace=given["namespace"] or spec.name,
+        image_topic=given["image_topic"],
+        parameters=parameters,
+    )
+    ends = {"respawn": True, "respawn_delay": 1.0} if is_realtime else {"on_exit": [Shutdown()]}
+    return [
+        Node(
+            package=PACKAGE,
+            executable="container",
+            exec_name=process.name,
+            output="screen",
+            ros_arguments=[
+                *process.ros_arguments(),
+                *(["--params-file", given["params_file"]] if given["params_file"] else []),
+                "--log-level",
+                given["log_level"],
+            ],
+            **ends,
+        )
+        for process in processes
+    ]
+
+
+def _is_true(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ParameterError("not a switch", where="launch argument", expected="true or false", got=text)
+    return text.lower() == "true"
+

@@ -1,0 +1,100 @@
+"""What hears a run: subscribes to responses, frames and progress, as any robot's node would.
+
+Responses are kept as they came, in CDR bytes, so that what is written is what a subscriber got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+from sensor_msgs.msg import Image, TimeReference
+from std_msgs.msg import Header
+
+from streaming_net_ros.frames import FrameGrid
+from streaming_net_ros.network import OutputSpec
+from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.player import header_stamp_ns
+from streaming_net_ros.wire import read_stamp_ns
+
+_DEPTH = 2000
+RESPONSE_TYPES = {
+    "twist": (TwistStamped, "geometry_msgs/msg/TwistStamped"),
+    "tensor": (Image, "sensor_msgs/msg/Image"),
+}
+FRAMES_TYPE = "sensor_msgs/msg/TimeReference"
+Write = Callable[[str, str, int, bytes], None]  # (topic, type, time in ns, CDR bytes)
+
+
+class Recorder(Node):
+    """Hears everything that leaves a network.
+
+    Args:
+        outputs: the network's.
+        grid: its frame grid.
+        primary: the input whose images set the frames.
+        write: called for every response and frame, in the executor thread.
+        options: for the node (context, namespace).
+    """
+
+    def __init__(
+        self,
+        outputs: dict[str, OutputSpec],
+        grid: FrameGrid,
+        primary: str,
+        write: Write,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__("recorder", **options)
+        self._grid = grid
+        self._primary = primary
+        self._write = write
+        self.counts = dict.fromkeys(outputs, 0)
+        self.disordered = 0
+        self._newest_ns = dict.fromkeys(outputs, -1)
+        self.progress: dict[str, int] = {}  # newest finished frame by group
+        self.first_frame: int | None = None
+        self.last_frame: int | None = None
+        self._heard = []
+        qos = topics.reliable(_DEPTH)
+        for output, spec in outputs.items():
+            kind, kind_name = RESPONSE_TYPES[spec.publish]
+            name = topics.response(output)
+            heard = partial(self._on_response, output, self.resolve_topic_name(name), kind_name)
+            self._heard.append(self.create_subscription(kind, name, heard, qos, raw=True))
+        self.create_subscription(TimeReference, topics.FRAMES, self._on_frame, qos)
+        self.create_subscription(Header, topics.PROGRESS, self._on_progress, qos)
+
+    def is_matched(self) -> bool:
+        """True if every output has a publisher that this node has met."""
+        return all(self.count_publishers(s.topic_name) > 0 for s in self._heard)
+
+    def frames_fed(self) -> int:
+        """How many frames the frame source has told of."""
+        if self.first_frame is None or self.last_frame is None:
+            return 0
+        return self.last_frame - self.first_frame + 1
+
+    def _on_response(self, output: str, topic: str, kind: str, cdr: bytes) -> None:
+        stamp_ns = header_stamp_ns(cdr)
+        self.counts[output] += 1
+        self.disordered += stamp_ns <= self._newest_ns[output]
+        self._newest_ns[output] = stamp_ns
+        self._write(topic, kind, stamp_ns, cdr)
+
+    def _on_frame(self, message: TimeReference) -> None:
+        if message.source != self._primary:
+            return
+        frame = self._grid.frame_at(read_stamp_ns(message.header.stamp))
+        self.first_frame = frame if self.first_frame is None else self.first_frame
+        self.last_frame = frame
+
+    def _on_progress(self, message: Header) -> None:
+        stamp_ns = read_stamp_ns(message.stamp)
+        if stamp_ns != topics.READY_NS:
+            frame = self._grid.frame_at(stamp_ns)
+            known = self.progress.get(message.frame_id, frame)
+            self.progress[message.frame_id] = max(frame, known)

@@ -1,0 +1,225 @@
+"""A whole run from this process: feed a network, hear its responses, and say how it went.
+
+Composed, the network's container is in this process; with ``processes`` every member is a child
+process. Either way images and responses pass through real topics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.node import Node
+
+from streaming_net_ros.errors import RunError
+from streaming_net_ros.frames import FrameGrid
+from streaming_net_ros.launching import Children, Process
+from streaming_net_ros.network import NetworkSpec, rollout_of
+from streaming_net_ros.nodes.container import (
+    CONTAINER,
+    Container,
+    Settings,
+    twin_error,
+    wait_for_discovery,
+)
+from streaming_net_ros.nodes.frame_source import primary_input
+from streaming_net_ros.nodes.host import Host
+from streaming_net_ros.nodes.player import Message, Player
+from streaming_net_ros.nodes.recorder import Recorder, Write
+from streaming_net_ros.theory import first_frames, response_times
+
+_START_S = 60.0
+_QUIET_S = 2.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run went.
+
+    Attributes:
+        images: published by the player.
+        frames: fed by the frame source.
+        responses: received, by output.
+        unnumbered: images that no frame took (refused or dropped).
+        disordered: responses that came with a stamp not above their predecessor's.
+        seconds: from the first image to the last response.
+        was_interrupted: ended by a signal.
+        cadence: one line per member, as far as it runs in this process.
+    """
+
+    images: int
+    frames: int
+    responses: dict[str, int]
+    unnumbered: int
+    disordered: int
+    seconds: float
+    was_interrupted: bool
+    cadence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a run is fed: messages, the message class of each topic, and whether they are live."""
+
+    messages: Iterable[Message]
+    types: dict[str, Any]
+    is_live: bool = False
+
+
+def run_network(
+    spec: NetworkSpec,
+    settings: Settings,
+    feed: Feed,
+    write: Write,
+    *,
+    processes: list[Process] | None = None,
+    namespace: str = "",
+    on_progress: Callable[[int], None] = lambda frames: None,
+) -> RunResult:
+    """Stream a feed through the nodes of a network.
+
+    Args:
+        spec: the network.
+        settings: of its containers.
+        feed: what the player publishes.
+        write: told of every response and frame.
+        processes: run these as child processes; None composes all members in this one.
+        namespace: of the network; empty takes its name.
+        on_progress: called now and then with the number of frames fed.
+
+    Raises:
+        StreamingNetError: why the run could not start or go on.
+    """
+    namespace = "/" + (namespace or spec.name).strip("/")
+    with ExitStack() as stack:
+        host = stack.enter_context(Host(["--ros-args", "-r", f"__ns:={namespace}"]))
+        begun_s = time.monotonic()
+        options = {"context": host.context}
+        grid = FrameGrid(settings.rate_hz or spec.rate_hz)
+        recorder = Recorder(dict(spec.outputs), grid, primary_input(spec), write, options)
+        host.add(recorder)
+        container = None
+        if processes is None:
+            node = Node(CONTAINER, **options)
+            host.add(node)
+            container = Container(node, settings)
+        wait_for_discovery(host, begun_s)
+        _refuse_twins(spec, recorder)
+        children = None
+        if container is not None:
+            container.create_members()
+            for member in container.members:
+                host.add(member)
+            stack.callback(container.stop)
+            container.start()
+        elif processes is not None:
+            children = stack.enter_context(Children(processes))
+        player = Player(feed.messages, feed.types, settings.mode, options, is_live=feed.is_live)
+        host.add(player)
+        stack.callback(player.stop)
+        watch = _Watch(spec, settings, player, recorder, container, children, on_progress)
+        if not host.spin(watch.is_connected, _START_S) and not host.is_asked_to_end:
+            raise RunError(
+                "the network did not come up",
+                where=f"namespace {namespace}",
+                expected=f"its nodes and topics within {_START_S:g} s",
+                remedy="look at the messages above; check ROS_DOMAIN_ID and the discovery range",
+            )
+        started_s = time.monotonic()
+        player.start()
+        host.spin(watch.is_done)
+        seconds = time.monotonic() - started_s
+        return watch.result(seconds, host.is_asked_to_end)
+
+
+def _refuse_twins(spec: NetworkSpec, recorder: Recorder) -> None:
+    """A network of that name in that namespace must not be fed a second time."""
+    members = {"frame_source", "player", *(group.name for group in spec.groups)}
+    there = [
+        name
+        for name, namespace in recorder.get_node_names_and_namespaces()
+        if namespace == recorder.get_namespace()
+    ]
+    twins = sorted(members & set(there)) + ["recorder"] * (there.count("recorder") > 1)
+    if twins:
+        raise twin_error(twins, recorder.get_namespace())
+
+
+class _Watch:
+    """Decides when a run is connected and when it is done; raises what ends it early."""
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        settings: Settings,
+        player: Player,
+        recorder: Recorder,
+        container: Container | None,
+        children: Children | None,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        self._settings = settings
+        self._player = player
+        self._recorder = recorder
+        self._container = container
+        self._children = children
+        self._on_progress = on_progress
+        rollout = rollout_of(spec, settings.rollout)
+        self._first_frames = first_frames(rollout)
+        self._groups = rollout.graph.groups
+        full = max(times.full_frames for times in response_times(rollout).values())
+        grid = FrameGrid(settings.rate_hz or spec.rate_hz)
+        # Realtime: what is under way when the last image has left needs this long to come out.
+        self._tail_s = (full + settings.hold_limit_frames + 2) * grid.period_ns / 1e9
+        self._news = (0, 0)
+        self._news_s = time.monotonic()
+
+    def is_connected(self) -> bool:
+        self._raise_failures()
+        return self._player.is_matched() and self._recorder.is_matched()
+
+    def is_done(self) -> bool:
+        self._raise_failures()
+        frames = self._recorder.frames_fed()
+        self._on_progress(frames)
+        news = (frames, sum(self._recorder.progress.values()))
+        if news != self._news:
+            self._news, self._news_s = news, time.monotonic()
+        if not self._player.is_done:
+            return False
+        quiet_s = time.monotonic() - self._news_s
+        if self._settings.mode == "realtime":
+            return quiet_s > self._tail_s
+        all_in = self._player.unnumbered == 0 or quiet_s > _QUIET_S
+        return all_in and (frames == 0 or self._is_drained())
+
+    def _is_drained(self) -> bool:
+        """Lockstep: every group has finished the last frame that the last image lets it reach."""
+        last = self._recorder.last_frame or 0
+        progress = self._recorder.progress
+        return all(
+            progress.get(group, -1) >= last + self._first_frames[group] for group in self._groups
+        )
+
+    def _raise_failures(self) -> None:
+        if self._player.error is not None:
+            raise self._player.error
+        if self._container is not None and self._container.failure is not None:
+            raise self._container.failure
+        if self._children is not None:
+            self._children.check()
+
+    def result(self, seconds: float, was_interrupted: bool) -> RunResult:
+        return RunResult(
+            images=self._player.images,
+            frames=self._recorder.frames_fed(),
+            responses=dict(self._recorder.counts),
+            unnumbered=self._player.unnumbered,
+            disordered=self._recorder.disordered,
+            seconds=seconds,
+            was_interrupted=was_interrupted,
+            cadence=tuple(self._container.report()) if self._container is not None else (),
+        )
