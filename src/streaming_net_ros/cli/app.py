@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from streaming_net_ros.cli import plan
+from streaming_net_ros.cli import plan, run
 from streaming_net_ros.errors import StreamingNetError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("plan")(plan.plan)
+app.command("run")(run.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -165,6 +165,7 @@ class Mailbox(Generic[State]):
         self._start: int | None = None  # frame of the first image, lockstep only
         self._next: int | None = None  # next frame to fire; None until something arrived
         self._in_flight: int | None = None
+        self._has_fired = False
         self._skipped = 0
 
     @property
@@ -186,8 +187,7 @@ class Mailbox(Generic[State]):
         box = self._sources[source]
         if box.newest is not None and frame <= box.newest:
             return Arrival.DUPLICATE
-        if self._next is None:
-            self._begin(source, frame)
+        self._begin(source, frame)
         if self.rule.deadline is None and frame != self._expected(source):
             return Arrival.GAP
         box.states[frame] = state
@@ -211,6 +211,7 @@ class Mailbox(Generic[State]):
         if inputs is None:
             return None
         frame, self._in_flight, self._next = self._next, self._next, self._next + 1
+        self._has_fired = True
         skipped, self._skipped = self._skipped, 0
         self._forget()
         return Job(frame, inputs, skipped)
@@ -250,12 +251,18 @@ class Mailbox(Generic[State]):
         )
 
     def _begin(self, source: str, frame: int) -> None:
-        """The very first arrival says which frame is first."""
-        if self.rule.deadline is None:
+        """The first arrivals say which frame is first.
+
+        Lockstep knows it from one of them; realtime takes the earliest that any of them is for.
+        """
+        if self._has_fired:
+            return
+        if self.rule.deadline is not None:
+            due = frame + self._sources[source].delay
+            self._next = due if self._next is None else min(due, self._next)
+        elif self._next is None:
             self._start = frame - self.rule.first_frames[source]
             self._next = self._start + self.rule.first_frames[self.rule.group]
-        else:
-            self._next = frame + self._sources[source].delay
 
     def _expected(self, source: str) -> int:
         """Lockstep: the frame that this source must deliver next."""

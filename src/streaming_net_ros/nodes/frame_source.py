@@ -78,7 +78,7 @@ class FrameSource(MemberNode):
                 wanted = [(Image, name), (CompressedImage, topics.compressed(name))]
                 on_message = partial(self._on_image, name, given)
             else:
-                wanted = [(_message_type(given.topic_type), name)]
+                wanted = [(message_class(given.topic_type), name)]
                 on_message = partial(self._on_vector, name, given)
             for message_type, topic in wanted:
                 self._heard.append(
@@ -364,7 +364,7 @@ def primary_input(spec: NetworkSpec) -> str:
     return images[0] if images else next(iter(spec.inputs))
 
 
-def _message_type(name: str) -> Any:
+def message_class(name: str) -> Any:
     """The class of ``package/msg/Type``.
 
     Raises:

@@ -42,11 +42,12 @@ def use_large_segments() -> None:
     With the default segment a 1 MiB state takes 13 ms instead of 2.7, and best-effort images
     above half a MiB are mostly lost. Must run before the first node exists.
     """
-    chosen = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")  # Fast DDS 2 knows one name
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
     profile = share_directory() / "config" / "fastdds.xml"
-    if not any(name in os.environ for name in chosen) and profile.is_file():
-        for name in chosen:
-            os.environ[name] = str(profile)
+    chosen = {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"} & set(os.environ)
+    if not chosen and profile.is_file():
+        os.environ[name] = str(profile)
 
 
 class Host:

@@ -38,6 +38,7 @@ class Recorder(Node):
         primary: the input whose images set the frames.
         write: called for every response and frame, in the executor thread.
         options: for the node (context, namespace).
+        states: groups whose states are written as well.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Recorder(Node):
         primary: str,
         write: Write,
         options: dict[str, Any],
+        states: tuple[str, ...] = (),
     ) -> None:
         super().__init__("recorder", **options)
         self._grid = grid
@@ -65,6 +67,11 @@ class Recorder(Node):
             name = topics.response(output)
             heard = partial(self._on_response, output, self.resolve_topic_name(name), kind_name)
             self._heard.append(self.create_subscription(kind, name, heard, qos, raw=True))
+        image, image_name = RESPONSE_TYPES["tensor"]
+        for group in states:
+            name = self.resolve_topic_name(topics.state(group))
+            heard = partial(self._on_state, name, image_name)
+            self._heard.append(self.create_subscription(image, name, heard, qos, raw=True))
         self.create_subscription(TimeReference, topics.FRAMES, self._on_frame, qos)
         self.create_subscription(Header, topics.PROGRESS, self._on_progress, qos)
 
@@ -84,6 +91,9 @@ class Recorder(Node):
         self.disordered += stamp_ns <= self._newest_ns[output]
         self._newest_ns[output] = stamp_ns
         self._write(topic, kind, stamp_ns, cdr)
+
+    def _on_state(self, topic: str, kind: str, cdr: bytes) -> None:
+        self._write(topic, kind, header_stamp_ns(cdr), cdr)
 
     def _on_frame(self, message: TimeReference) -> None:
         if message.source != self._primary:

@@ -77,6 +77,7 @@ def run_network(
     *,
     processes: list[Process] | None = None,
     namespace: str = "",
+    states: tuple[str, ...] = (),
     on_progress: Callable[[int], None] = lambda frames: None,
 ) -> RunResult:
     """Stream a feed through the nodes of a network.
@@ -88,6 +89,7 @@ def run_network(
         write: told of every response and frame.
         processes: run these as child processes; None composes all members in this one.
         namespace: of the network; empty takes its name.
+        states: groups whose states are written as well.
         on_progress: called now and then with the number of frames fed.
 
     Raises:
@@ -99,7 +101,7 @@ def run_network(
         begun_s = time.monotonic()
         options = {"context": host.context}
         grid = FrameGrid(settings.rate_hz or spec.rate_hz)
-        recorder = Recorder(dict(spec.outputs), grid, primary_input(spec), write, options)
+        recorder = Recorder(dict(spec.outputs), grid, primary_input(spec), write, options, states)
         host.add(recorder)
         container = None
         if processes is None:

@@ -80,19 +80,14 @@ class Settings:
         """Worker threads for so many members: about as many as there are cores."""
         return self.threads or max(1, min(members, len(os.sched_getaffinity(0))))
 
-    def arguments(self) -> list[str]:
-        """The ROS arguments (``-p name:=value``) that say the same."""
-        arguments = []
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that say the same, as plain values (members are each process's own)."""
+        plain: dict[str, Any] = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if value == entry.default:
-                continue
-            if isinstance(value, tuple):
-                value = "[" + ", ".join(value) + "]"
-            elif isinstance(value, bool):
-                value = str(value).lower()
-            arguments += ["-p", f"{entry.name}:={value}"]
-        return arguments
+            if value != entry.default and entry.name != "members":
+                plain[entry.name] = str(value) if isinstance(value, Path) else value
+        return plain
 
 
 def declare_settings(node: Node) -> Settings:

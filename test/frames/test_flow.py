@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import network, rollouts
+
+import pytest
+
+from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.frames import FlowWindow, Mailbox, firing_rules
+from streaming_net_ros.theory import first_frames, streaming
+
+
+@given(rollouts(max_groups=4), st.integers(1, 3), st.randoms(use_true_random=False))
+def test_any_window_lets_every_run_through_and_bounds_what_waits(rollout, size, random):
+    window = FlowWindow(rollout, size)
+    boxes = {name: Mailbox(rule) for name, rule in firing_rules(rollout).items()}
+    graph = rollout.graph
+    fed = 0
+
+    def hand_on(node, frame):
+        for edge in graph.edges_out_of(node):
+            if edge.target != node:
+                boxes[edge.target].arrive(node, frame, frame)
+
+    while fed < 15:
+        moved = False
+        if window.may_feed(fed):
+            window.fed(fed)
+            for node in graph.inputs:
+                hand_on(node, fed)
+            fed, moved = fed + 1, True
+        for group in random.sample(graph.groups, len(graph.groups)):
+            if (job := boxes[group].next_job()) is not None:
+                hand_on(group, job.frame)
+                boxes[group].finish(job.frame, job.frame)
+                window.finished(group, job.frame)
+                moved = True
+        assert moved, "the window has locked the run"
+        longest = max(rollout.delays.values())
+        for group, box in boxes.items():
+            for name, source in box._sources.items():
+                ahead = max(0, first_frames(rollout)[name] + source.delay)
+                assert len(source.states) <= size + longest + ahead, (group, name)
+
+
+def test_a_drained_run_has_nothing_outstanding():
+    rollout = streaming(network("image>a a>b"))
+    window = FlowWindow(rollout, 2)
+    assert window.is_drained
+    window.fed(10)
+    assert not window.is_drained
+    window.finished("a", 11)
+    window.finished("b", 12)
+    assert window.is_drained
+
+
+def test_the_group_that_stands_still_is_named_and_not_those_that_wait_for_it():
+    rollout = streaming(network("image>a a>b b>c"))
+    window = FlowWindow(rollout, 4)
+    for frame in (10, 11):
+        window.fed(frame)
+    for frame in (11, 12):
+        window.finished("a", frame)
+    window.finished("b", 12)
+    window.finished("c", 13)
+    assert window.stalled() == {"b": 13}
+
+
+def test_the_automatic_window_is_one_more_than_the_groups():
+    assert FlowWindow(streaming(network("image>a a>b b>c"))).size == 4
+
+
+def test_a_negative_window_is_refused():
+    with pytest.raises(ParameterError, match="window_frames"):
+        FlowWindow(streaming(network("image>a")), -1)

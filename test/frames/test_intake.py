@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.frames import Companion, FrameGrid, Intake
+
+GRID = FrameGrid(10)  # 100 ms
+MS = 1_000_000
+
+
+@given(st.lists(st.integers(0, 10**15), min_size=1, max_size=20))
+def test_lockstep_numbers_every_image_in_order_from_the_first_capture(stamps):
+    intake = Intake(GRID, "lockstep")
+    for number, stamp in enumerate(stamps):
+        intake.offer(stamp, number)
+    taken = [intake.take() for _ in stamps]
+    first = GRID.nearest_frame(stamps[0])
+    assert [(t.frame, t.captured_ns, t.image) for t in taken] == [
+        (first + n, stamp, n) for n, stamp in enumerate(stamps)
+    ]
+    assert intake.take() is None
+
+
+def test_lockstep_refuses_an_image_beyond_its_queue_and_counts_it():
+    intake = Intake(GRID, "lockstep", queue_frames=2)
+    assert [intake.offer(n, n) for n in range(3)] == [True, True, False]
+    assert intake.dropped == 1 and intake.take().image == 0
+
+
+def test_realtime_gives_an_image_the_frame_in_which_it_arrives():
+    intake = Intake(GRID, "realtime")
+    intake.offer(captured_ns=3, image="a", now_ns=1234 * MS)
+    fed = intake.take(1234 * MS)
+    assert (fed.frame, fed.captured_ns, fed.image) == (12, 3, "a")
+
+
+def test_realtime_moves_a_second_image_to_the_next_tick_and_lets_a_third_displace_it():
+    intake = Intake(GRID, "realtime")
+    intake.offer(0, "a", 1210 * MS)
+    assert intake.take(1210 * MS).frame == 12
+    assert intake.offer(1, "b", 1250 * MS)
+    assert intake.take(1250 * MS) is None
+    assert intake.wake_at_ns() == 1300 * MS
+    assert not intake.offer(2, "c", 1290 * MS)
+    fed = intake.take(1300 * MS)
+    assert (fed.frame, fed.image) == (13, "c")
+    assert intake.dropped == 1
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=40))
+def test_realtime_frames_only_ever_grow_whatever_the_jitter(gaps_ms):
+    intake = Intake(GRID, "realtime")
+    now, taken = 0, []
+    for gap in gaps_ms:
+        now += gap * MS
+        intake.offer(now, now, now)
+        while (fed := intake.take(now)) is not None:
+            taken.append(fed)
+    frames = [fed.frame for fed in taken]
+    assert frames == sorted(set(frames))
+    assert len(taken) + intake.dropped + len(intake) == len(gaps_ms)
+    assert all(fed.frame - GRID.frame_at(fed.image) <= 1 for fed in taken)
+
+
+def test_a_queue_of_none_is_refused():
+    with pytest.raises(ParameterError, match="queue_frames"):
+        Intake(GRID, "lockstep", queue_frames=0)
+
+
+def test_lockstep_companion_waits_until_no_later_arrival_can_change_the_choice():
+    box = Companion("lockstep")
+    box.offer(100, "a")
+    assert box.choose(150) is None
+    box.offer(200, "b")
+    assert box.choose(150) == "a"
+    assert box.choose(200) == "b"
+
+
+def test_realtime_companion_takes_the_newest_that_is_there():
+    box = Companion("realtime")
+    assert box.choose(10) is None
+    box.offer(100, "a")
+    box.offer(90, "older: ignored")
+    assert box.choose(500) == "a"
