@@ -23,6 +23,7 @@ from streaming_net_ros.errors import NetworkFileError
 
 MAX_FILE_BYTES = 1 << 20
 MAX_ITEMS = 100_000
+MAX_DEPTH = 40
 _INDEX = re.compile(r"\{([a-z][a-z0-9_]*)(?:([+-])(\d{1,6}))?\}")
 _CONSTANT = re.compile(r"^\$([A-Za-z_][A-Za-z0-9_]*)$")
 _FILE_REMEDY = "see docs/network_file.md"
@@ -122,11 +123,11 @@ class _Expansion:
 
     def value(self, value: Any, indices: dict[str, int], path: str) -> Any:
         self._items += 1
-        if self._items > MAX_ITEMS or path.count(".") > 40:
+        if self._items > MAX_ITEMS or path.count(".") + path.count("[") > MAX_DEPTH:
             raise self._error(
                 "the file grows too large when aliases and repetitions are written out",
                 path,
-                expected=f"at most {MAX_ITEMS} values",
+                expected=f"at most {MAX_ITEMS} values, nested at most {MAX_DEPTH} deep",
             )
         if isinstance(value, dict):
             return {

@@ -400,17 +400,14 @@ def _told(error: ValidationError, where: str) -> NetworkFileError:
     """Pydantic's findings as one line about the first, with a count of the others."""
     findings = error.errors(include_url=False)
     first = findings[0]
-    path = ""
-    for part in first["loc"]:
-        if part in ("image", "vector", "RolloutSpec", "tuple[float, ...]", "float"):
-            continue  # pydantic's names for the members of a union, which no file contains
-        if isinstance(part, str) and part.startswith(("literal[", "constrained", "function-")):
-            continue
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    path = _path(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     remedy = f"and {len(findings) - 1} more; mend this one first" if len(findings) > 1 else ""
     kind = first["type"]
-    if kind == "missing":
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        what, expected = "what kind of input?", "type: image or type: vector"
+        got = first["input"].get("type") if isinstance(first["input"], dict) else first["input"]
+    elif kind == "missing":
         what, expected, got = "a key is missing", "", None
     elif kind == "extra_forbidden":
         what, expected, got = "unknown key", "", None
@@ -429,6 +426,19 @@ def _told(error: ValidationError, where: str) -> NetworkFileError:
         got=None if got is None else shortened(got),
         remedy=remedy,
     )
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Pydantic's location as a path in the file, without its names for members of unions."""
+    path = ""
+    for number, part in enumerate(location):
+        is_tag = number == 2 and location[0] == "inputs" and part in ("image", "vector")
+        is_member = isinstance(part, str) and part.startswith(
+            ("RolloutSpec", "tuple[", "float", "literal[", "constrained", "function-")
+        )
+        if not is_tag and not is_member:
+            path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -6,6 +6,8 @@ Imported by ``network``, and by ``plan``, which needs shapes but no weights.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -51,7 +53,22 @@ def state_shapes(network: NetworkSpec) -> dict[str, Shape]:
                     expected=str(stated),
                     got=built.shape,
                 )
+    _check_outputs(network, shapes)
     return shapes
+
+
+def _check_outputs(network: NetworkSpec, shapes: dict[str, Shape]) -> None:
+    """Every element that an output puts into a message exists in its group's state."""
+    for name, output in network.outputs.items():
+        shape = shapes[output.group]
+        beyond = [field for field, n in output.fields.items() if n >= math.prod(shape)]
+        if beyond:
+            raise NetworkFileError(
+                f"the state of '{output.group}' has too few elements",
+                where=f"{network.path}: outputs.{name}.fields.{beyond[0]}",
+                expected=f"an element from 0 to {math.prod(shape) - 1}",
+                got=output.fields[beyond[0]],
+            )
 
 
 def _infer(network: NetworkSpec, group: GroupSpec, shapes: dict[str, Shape], share: Share) -> bool:
