@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from streaming_net_ros.cli import plan, run
+from streaming_net_ros.cli import plan, run, simulate
 from streaming_net_ros.errors import StreamingNetError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
+app.command("simulate")(simulate.simulate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
