@@ -10,16 +10,20 @@ from torch import nn
 
 
 class Jittery(nn.Module):
-    """Sums what it hears (through one convolution each) after sleeping up to ``most_ms``."""
+    """Sums what it hears (through one convolution each) after sleeping up to ``most_ms``; may hang."""
 
-    def __init__(self, sources: int, channels: int, most_ms: float):
+    def __init__(self, sources: int, channels: int, most_ms: float, hangs_at: int):
         super().__init__()
         self.heard = nn.ModuleList(nn.LazyConv2d(channels, 3, padding=1) for _ in range(sources))
         self.most_ms = most_ms
+        self.calls_left = hangs_at
         self.random = random.Random()  # unseeded: the result must not depend on it
 
     def forward(self, *states):
         time.sleep(self.random.random() * self.most_ms / 1e3)
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            time.sleep(5)
         total = None
         for layer, state in zip(self.heard, states, strict=True):
             if state is not None:
@@ -28,8 +32,8 @@ class Jittery(nn.Module):
         return torch.tanh(total)
 
 
-def group(channels_in, channels, most_ms=3.0):
-    module = Jittery(len(channels_in), channels, most_ms)
+def group(channels_in, channels, most_ms=3.0, hangs_at=-1):
+    module = Jittery(len(channels_in), channels, most_ms, hangs_at)
     for layer, width in zip(module.heard, channels_in, strict=True):
         layer(torch.zeros(1, width, 4, 4))
     return module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 # DESIGN, law 3. Every layer is the identity; the input's delay is 0 under every rollout.
@@ -108,3 +109,20 @@ TINY: dict[str, Any] = {
         "features": {"group": "deep"},
     },
 }
+
+
+def jittery_network():
+    """The tiny network's graph with a random delay in every group."""
+    content = copy.deepcopy(TINY)
+    widths = {"image": 3, "stem": 4, "memory": 4, "deep": 4, "head": 4}
+    for group in content["groups"]:
+        sources = [edge["source"] for edge in group["edges"]]
+        group["edges"] = [
+            {key: edge[key] for key in ("source", "delay") if key in edge} for edge in group["edges"]
+        ]
+        group.pop("apply", None)
+        group["factory"] = "jittery:group"
+        group["args"] = {"channels_in": [widths[s] for s in sources], "channels": 4}
+        group["shape"] = [4, 12, 16]
+    content["outputs"] = {"features": {"group": "deep"}, "drive": {"group": "head"}}
+    return content

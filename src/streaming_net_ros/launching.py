@@ -7,6 +7,7 @@ launch actions for ``ros2 launch``, `Children` into plain child processes for
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def process_list(
 class Children:
     """The processes of a list as children of this one; a context manager.
 
-    The children watch their parent (``follow_parent``), so that none outlives a parent that was
+    The children watch their parent (``follow_pid``), so that none outlives a parent that was
     killed; a child that dies is reported by name at the next `check`.
     """
 
@@ -122,7 +123,7 @@ class Children:
     def __enter__(self) -> Children:
         for process in self._processes:
             command = [sys.executable, "-m", f"{PACKAGE}.nodes.container", "--ros-args"]
-            command += [*process.ros_arguments(), "-p", "follow_parent:=true"]
+            command += [*process.ros_arguments(), "-p", f"follow_pid:={os.getpid()}"]
             # A session of its own: Ctrl-C reaches the parent, which ends the children in order.
             self._children[process.name] = subprocess.Popen(command, start_new_session=True)
         return self
@@ -186,7 +187,8 @@ def launch_processes(context: LaunchContext) -> list[Action]:
         if given[name] != ""
     }
     parameters["use_sim_time"] = _is_true(given["use_sim_time"])
-    parameters["follow_parent"] = True
+    # SIGTERM ends launch without a word to its children: they watch for it themselves.
+    parameters["follow_pid"] = os.getpid()
     if "rate_hz" in parameters:
         parameters["rate_hz"] = float(parameters["rate_hz"])
     is_realtime = parameters.get("mode") == "realtime"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from networks import TINY
+from networks import jittery_network
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
 
@@ -21,23 +20,6 @@ ROLLOUTS = {
     "sequential": "sequential",
     "hybrid": {"base": "sequential", "delays": {"stem -> head": 3, "memory -> memory": 2}},
 }
-
-
-def jittery_network():
-    """The tiny network's graph with a random delay in every group."""
-    content = copy.deepcopy(TINY)
-    widths = {"image": 3, "stem": 4, "memory": 4, "deep": 4, "head": 4}
-    for group in content["groups"]:
-        sources = [edge["source"] for edge in group["edges"]]
-        group["edges"] = [
-            {key: edge[key] for key in ("source", "delay") if key in edge} for edge in group["edges"]
-        ]
-        group.pop("apply", None)
-        group["factory"] = "jittery:group"
-        group["args"] = {"channels_in": [widths[s] for s in sources], "channels": 4}
-        group["shape"] = [4, 12, 16]
-    content["outputs"] = {"features": {"group": "deep"}, "drive": {"group": "head"}}
-    return content
 
 
 def capture_ns(number):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from streaming_net_ros.cli import plan, run, simulate
+from streaming_net_ros.cli import plan, run, simulate, train
 from streaming_net_ros.errors import StreamingNetError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("simulate")(simulate.simulate)
+app.command("train")(train.train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

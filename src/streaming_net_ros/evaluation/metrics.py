@@ -120,7 +120,7 @@ def response_errors(
 
     Raises:
         ParameterError: shapes or stamps that do not fit.
-        BagError: not one image can be judged.
+        BagError: a response is NaN, or not one image can be judged.
     """
     _check_columns("responses", responses, stamps_ns, len(fields))
     _check_columns("references", references, captured_ns, len(fields))
@@ -213,6 +213,12 @@ def _by_image(
             "a response is stamped with no image's capture time",
             got=int(np.asarray(stamps_ns)[strange][0]),
             remedy="give the recording that was streamed",
+        )
+    if np.isnan(responses).any():
+        raise BagError(
+            "a response is not a number",
+            where=f"response {int(np.isnan(responses).any(axis=1).argmax())}",
+            remedy="the weights or an input are broken",
         )
     answers = np.full((len(captured_ns), responses.shape[1]), np.nan, np.float32)
     answers[place] = responses

@@ -7,7 +7,6 @@ runs the whole network; with ``-p members:=[stem]`` one process runs one group.
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import time
@@ -19,7 +18,7 @@ from rclpy.node import Node
 
 from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
 from streaming_net_ros.nodes import topics
-from streaming_net_ros.nodes.host import Host, parent_has_ended
+from streaming_net_ros.nodes.host import Host, has_ended
 from streaming_net_ros.nodes.settings import FRAME_SOURCE, Settings, declare_settings
 
 CONTAINER = "container"
@@ -85,7 +84,7 @@ class Container:
             settings.worker_count(len(self.member_names)),
             settings.torch_threads,
             self._now_ns,
-            self._on_worker_failure,
+            lambda error: self.fail_with(error, "a group failed to compute"),
         )
         self.pool.uses_sim_time = node.get_parameter("use_sim_time").value
         self._diagnostics = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
@@ -162,6 +161,12 @@ class Container:
         if self.failure is None:
             self.failure = error
 
+    def fail_with(self, error: BaseException, what: str) -> None:
+        """End the run for any exception; one that is not ours is told with its type."""
+        if not isinstance(error, StreamingNetError):
+            error = RunError(f"{what}: {type(error).__name__}: {error}")
+        self.fail(error)
+
     # --- life ---------------------------------------------------------------------------------------
 
     def create_members(self) -> None:
@@ -207,10 +212,6 @@ class Container:
     def _now_ns(self) -> int:
         return int(self.node.get_clock().now().nanoseconds)
 
-    def _on_worker_failure(self, error: BaseException) -> None:
-        if not isinstance(error, StreamingNetError):
-            error = RunError(f"a group failed to compute: {type(error).__name__}: {error}")
-        self.fail(error)
 
     def _publish_diagnostics(self) -> None:
         self._look_for_twins()
@@ -313,12 +314,11 @@ def run(host: Host, node: Node, settings: Settings, since_s: float) -> None:
     container.create_members()
     for member in container.members:
         host.add(member)
-    parent_pid = os.getppid()
     try:
         container.start()
         host.spin(
             lambda: container.failure is not None
-            or (settings.follow_parent and parent_has_ended(parent_pid))
+            or (settings.follow_pid > 0 and has_ended(settings.follow_pid))
         )
         if container.failure is not None:
             raise container.failure

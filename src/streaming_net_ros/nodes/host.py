@@ -121,6 +121,12 @@ class Host:
         self.signal_number = self.signal_number or number
 
 
-def parent_has_ended(parent_pid: int) -> bool:
-    """True if the process that started this one is gone (its pid is our parent's no more)."""
-    return os.getppid() != parent_pid
+def has_ended(pid: int) -> bool:
+    """True if no process of this id exists any more."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from streaming_net_ros.errors import StreamingNetError
 from streaming_net_ros.nodes.workers import Task
 
 if TYPE_CHECKING:
@@ -74,8 +73,8 @@ class MemberNode(LifecycleNode):
         """Lifecycle transition."""
         try:
             self.configure()
-        except StreamingNetError as error:
-            self.container.fail(error)
+        except Exception as error:  # rclpy would swallow it and stay unconfigured
+            self.container.fail_with(error, f"cannot configure '{self.get_name()}'")
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
 

@@ -51,7 +51,7 @@ _TABLE: dict[str, _Row] = {
     "hold_limit_frames": _Row(10, "realtime: how long a missing input is held (frames)", 0, 1e6),
     "seed": _Row(0, "draws the weights where there is no weights file", 0, 2**31),
     "autostart": _Row(True, "configure and activate without being told to"),
-    "follow_parent": _Row(False, "end when the process that started this one has ended"),
+    "follow_pid": _Row(0, "end when the process of this id has ended; 0: none", 0, 2**31),
 }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ class Settings:
     hold_limit_frames: int = 10
     seed: int = 0
     autostart: bool = True
-    follow_parent: bool = False
+    follow_pid: int = 0
 
     def worker_count(self, members: int) -> int:
         """Worker threads for so many members: about as many as there are cores."""

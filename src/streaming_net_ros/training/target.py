@@ -1,0 +1,162 @@
+"""What a network learns: some fields of one of its outputs, and how to get at its responses.
+
+Knows the network and its response times; nothing of recordings' files or of optimisers. Imported
+by ``trainer`` and by whoever judges a network on a recording without ROS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.evaluation.metrics import ResponseErrors, response_errors
+from streaming_net_ros.network import NetworkSpec, StreamingNetwork
+from streaming_net_ros.theory import ResponseTimes, response_times
+from streaming_net_ros.training.windows import Segment
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is learnt: elements of the state of one output's group.
+
+    Attributes:
+        output: the output's name.
+        fields: its fields, as the network file names them.
+        elements: of its state, one per field.
+        times: when it answers.
+    """
+
+    output: str
+    fields: tuple[str, ...]
+    elements: tuple[int, ...]
+    times: ResponseTimes
+
+
+def find_target(network: StreamingNetwork, fields: Sequence[str]) -> Target:
+    """The output whose fields contain the wanted ones.
+
+    Args:
+        network: has the outputs.
+        fields: of a message, for example ``twist.angular.z``; an output's ``angular.z`` fits it.
+
+    Raises:
+        ParameterError: no output has them all, or several have; the outputs are listed.
+    """
+    found = []
+    for name, output in network.spec.outputs.items():
+        matches = [_matching(output.fields, field) for field in fields]
+        if fields and None not in matches:
+            found.append((name, tuple(match for match in matches if match is not None)))
+    if len(found) != 1:
+        what = "several outputs have these fields" if found else "no output has these fields"
+        raise ParameterError(
+            what,
+            where="--target",
+            expected=_listing(network.spec),
+            got=", ".join(fields),
+            remedy="name fields of one output (outputs.NAME.fields in the network file)",
+        )
+    ((name, names),) = found
+    output = network.spec.outputs[name]
+    return Target(
+        output=name,
+        fields=names,
+        elements=tuple(output.fields[key] for key in names),  # type: ignore[index]
+        times=response_times(network.rollout)[output.group],
+    )
+
+
+def image_input(spec: NetworkSpec) -> str:
+    """The name of the one image input that windows feed.
+
+    Raises:
+        ParameterError: the network hears something else too.
+    """
+    names = [name for name, given in spec.inputs.items() if given.type == "image"]
+    if len(names) != 1 or len(spec.inputs) != 1:
+        raise ParameterError(
+            "training from recordings feeds one image input and nothing else",
+            where=f"{spec.path}: inputs",
+            got=", ".join(f"{name} ({given.type})" for name, given in spec.inputs.items()),
+        )
+    return names[0]
+
+
+def responses_of(network: StreamingNetwork, target: Target, images: Tensor) -> Iterator[Tensor]:
+    """The responses to a window from silence, from the first on, each (batch, fields).
+
+    Args:
+        network: on the images' device.
+        target: what to pick of the output.
+        images: (time, batch, channels, height, width).
+    """
+    for outputs in network({image_input(network.spec): images}):
+        response = outputs[target.output]
+        if response is not None:
+            yield response[:, list(target.elements)]
+
+
+def stream(network: StreamingNetwork, target: Target, segment: Segment) -> NDArray[np.float32]:
+    """The responses to all images of a segment in one go, from silence: (responses, fields).
+
+    The first one answers to image 0. The network is in evaluation mode.
+    """
+    device = next(network.parameters()).device
+    images = torch.from_numpy(segment.images).unsqueeze(1).to(device)
+    with torch.inference_mode():
+        answers = [response[0].cpu().numpy() for response in responses_of(network, target, images)]
+    return np.array(answers, np.float32).reshape(-1, len(target.fields))
+
+
+def judged(
+    network: StreamingNetwork, target: Target, segments: Sequence[Segment]
+) -> ResponseErrors:
+    """Errors of early and full responses over segments, each streamed whole, from silence.
+
+    Args:
+        network: in evaluation mode.
+        target: what is judged.
+        segments: all are pooled; the mean predictor's mean is that of all their targets.
+
+    Raises:
+        BagError: not one image can be judged.
+    """
+    times = target.times
+    # Streams side by side on one axis of image numbers, apart by images that nobody answers:
+    # a full answer must not be looked for in the next stream.
+    apart = np.full((times.full_frames - times.first_frames, len(target.fields)), np.nan)
+    numbers, answers, references = [], [], []
+    first = 0
+    for segment in segments:
+        answers.append(stream(network, target, segment))
+        numbers.append(first + np.arange(len(answers[-1])))
+        references += [segment.targets, apart.astype(np.float32)]
+        first += len(segment) + len(apart)
+    return response_errors(
+        np.concatenate(numbers),
+        np.concatenate(answers),
+        np.arange(first),
+        np.concatenate(references),
+        first_frames=times.first_frames,
+        full_frames=times.full_frames,
+        fields=target.fields,
+    )
+
+
+def _matching(keys: Mapping[str, int], field: str) -> str | None:
+    """The output's field that ends a message's dotted field."""
+    return next((key for key in keys if field == key or field.endswith(f".{key}")), None)
+
+
+def _listing(spec: NetworkSpec) -> str:
+    listed = [
+        f"{name} ({', '.join(output.fields) or 'a tensor without fields'})"
+        for name, output in spec.outputs.items()
+    ]
+    return "fields of " + " or ".join(listed)
