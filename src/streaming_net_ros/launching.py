@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from streaming_net_ros.errors import ParameterError, RunError
+from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
 from streaming_net_ros.paths import PACKAGE, find_network
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def process_list(
     *,
     composed: bool = False,
     members: Sequence[str] = (),
-    namespace: str = "",
+    namespace: str,
     image_topic: str = "",
     remappings: Mapping[str, str] | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -83,7 +83,7 @@ def process_list(
         groups: its groups.
         composed: all members in one process; otherwise one process each.
         members: the members to run here; empty runs all.
-        namespace: of the network; empty takes the network's name from the file's.
+        namespace: of the network, with or without the leading slash.
         image_topic: the camera's topic; a name that ends in ``/compressed`` carries compressed
             images. Empty leaves ``image`` in the namespace.
         remappings: further topics from -> to.
@@ -106,6 +106,7 @@ def process_list(
         remap["image"] = image_topic
     given = {"network": str(network), **(parameters or {})}
     shares = [("container", wanted)] if composed else [(name, (name,)) for name in wanted]
+    namespace = "/" + namespace.strip("/")
     return [Process(name, share, namespace, given, remap) for name, share in shares]
 
 
@@ -171,7 +172,7 @@ def launch_processes(context: LaunchContext) -> list[Action]:
     """The launch actions of ``streaming_net.launch.py``, from its launch arguments.
 
     In lockstep the whole run ends when one process ends (its states are lost); in realtime the
-    process is started again.
+    process is started again, unless it has refused its input.
     """
     from launch.actions import Shutdown
     from launch_ros.actions import Node
@@ -201,7 +202,13 @@ def launch_processes(context: LaunchContext) -> list[Action]:
         image_topic=given["image_topic"],
         parameters=parameters,
     )
-    ends = {"respawn": True, "respawn_delay": 1.0} if is_realtime else {"on_exit": [Shutdown()]}
+
+    def after_exit(event: Any, _: LaunchContext) -> list[Action] | None:
+        refused = event.returncode in (StreamingNetError.exit_code, RunError.exit_code)
+        if is_realtime and not refused:
+            return None  # respawned: it rejoins at the right frame
+        return [Shutdown(reason=f"{event.process_name} has ended ({event.returncode})")]
+
     return [
         Node(
             package=PACKAGE,
@@ -214,7 +221,9 @@ def launch_processes(context: LaunchContext) -> list[Action]:
                 "--log-level",
                 given["log_level"],
             ],
-            **ends,
+            respawn=is_realtime,
+            respawn_delay=1.0,
+            on_exit=after_exit,
         )
         for process in processes
     ]

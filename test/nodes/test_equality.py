@@ -70,7 +70,7 @@ def stream(path, namespace, processes, **settings):
     shares = None
     if processes:
         shares = process_list(
-            str(path), groups, namespace="/" + namespace, parameters=chosen.parameters()
+            str(path), groups, namespace=namespace, parameters=chosen.parameters()
         )
     result = run_network(
         spec, chosen, feed_of(), write, processes=shares, namespace=namespace, states=tuple(groups)

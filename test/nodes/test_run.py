@@ -43,7 +43,7 @@ def run_processes(path, namespace, frames):
 
     spec = read_network_file(path)
     groups = [group.name for group in spec.groups]
-    shares = process_list(str(path), groups, namespace="/" + namespace)
+    shares = process_list(str(path), groups, namespace=namespace)
 
     def write(topic, kind, stamp_ns, cdr):
         if topic.endswith("response/drive"):

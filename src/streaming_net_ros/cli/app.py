@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from streaming_net_ros.cli import plan, run, simulate, train
+from streaming_net_ros.cli import demo, plan, run, simulate, train
 from streaming_net_ros.errors import StreamingNetError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("simulate")(simulate.simulate)
@@ -33,15 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or the error's exit code: 2 for bad input, 3 for a run that could not go on.
     """
     try:
-        result = app(args=arguments, standalone_mode=False)
+        app(args=arguments)  # typer tells of unknown options, and always ends by SystemExit
     except StreamingNetError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]error:[/] {error}", markup=True
-        )
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(Text.assemble(("error: ", "bold red"), str(error)))
         return error.exit_code
-    except typer.Abort:
-        return 130
-    return result if isinstance(result, int) else 0
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    return 0
 
 
 if __name__ == "__main__":

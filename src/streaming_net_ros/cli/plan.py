@@ -86,6 +86,7 @@ class Plan:
 
 def plan(
     network: Annotated[str, typer.Argument(help="Network file, or name of a shipped network.")],
+    *,
     rollout: Annotated[
         list[str] | None,
         typer.Option(
@@ -129,7 +130,7 @@ def plan(
             "not a kind of picture", where="--picture", expected=".svg or .png", got=str(picture)
         )
     # The table is for one rollout: what is compared by default would not read back.
-    choices = rollout or ([None] if table else [])
+    choices: Sequence[str | None] = rollout or ([None] if table else [])
     planned = make_plan(network, choices, frames, rate_hz)
     drawn = _output_to_draw(planned, output)
     if picture is not None:
@@ -215,7 +216,8 @@ def _heading(rollout: Rollout, choice: str | None, taken: Mapping[str, Rollout])
     plain = ("streaming", "sequential")
     if choice in (None, *plain) or rollout.name not in (*plain, *taken):
         return rollout.name
-    return f"{rollout.name} ({choice})"
+    short = f"{rollout.name} ({Path(choice).name})"
+    return short if short not in taken else f"{rollout.name} ({choice})"
 
 
 def _output_to_draw(planned: Plan, output: str | None) -> str:
@@ -276,7 +278,7 @@ def _rollout_data(planned: Plan, label: str) -> dict[str, Any]:
         "name": label,
         "delays": {str(edge): rollout.delays[edge.key] for edge in graph.edges},
         "is_streaming": rollout.is_streaming,
-        "equally_model_parallel": equally_model_parallel(rollout, streaming(graph)),
+        "equally_model_parallel": equally_model_parallel(rollout, streaming(graph.freed())),
         "inference_factor": inference_factor(rollout),
         "max_delay": rollout.max_delay,
         "tableau": {
@@ -306,10 +308,11 @@ def print_plan(planned: Plan, console: Console) -> None:
     """The whole plan for a person: five blocks, each with a sentence that says what it means."""
     _print_states(planned, console)
     labels = list(planned.rollouts)
-    for start in range(0, len(labels), 3):  # three columns are what 80 characters hold
-        _print_responses(planned, labels[start : start + 3], console)
+    beside = 3 if console.width > 95 else 2
+    for start in range(0, len(labels), beside):
+        _print_responses(planned, labels[start : start + beside], console)
     for label, reason in planned.left_out.items():
-        console.print(Text(f"{label} is left out: {reason}", "yellow"))
+        console.print(Text(f"\n{label} is left out: {reason}", "yellow"))
     _print_count(planned, console)
     _print_tableaus(planned, console)
 
@@ -323,6 +326,7 @@ def _columns(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading in headings:
         table.add_column(Text(heading), overflow="fold")
+    table.columns[0].no_wrap = True
     return table
 
 
@@ -336,8 +340,11 @@ def _print_states(planned: Plan, console: Console) -> None:
         _counted(len(spec.inputs), "input"),
         _counted(len(spec.outputs), "output"),
     ]
-    period = f"{planned.grid.rate_hz:g} Hz, a frame every {_number(planned.milliseconds(1))} ms"
-    console.print(Text(f"{', '.join(sizes)}; {period}"))
+    period = (
+        f"{planned.grid.rate_hz:g} Hz, a frame every {number_told(planned.milliseconds(1))} ms"
+    )
+    own = spec.rollout if isinstance(spec.rollout, str) else "hybrid"
+    console.print(Text(f"{', '.join(sizes)}; {period}; rollout of the file: {own}"))
     _title(console, "States", "what every layer group computes in every frame, and whom it hears.")
     table = _columns("node", "shape", "KiB", "hears", "output")
     table.columns[2].justify = "right"
@@ -346,7 +353,7 @@ def _print_states(planned: Plan, console: Console) -> None:
         table.add_row(
             Text(node, "cyan" if node in spec.inputs else ""),
             " x ".join(map(str, planned.shapes[node])),
-            f"{planned.state_bytes(node) / 1024:,.1f}".replace("0.0", "<0.1"),
+            _kibibytes(planned.state_bytes(node)),
             ", ".join(sources.get(node, ["(an input)"])),
             ", ".join(name for name, output in spec.outputs.items() if output.group == node),
         )
@@ -358,8 +365,8 @@ def _print_responses(planned: Plan, labels: list[str], console: Console) -> None
         console,
         "Responses",
         "frames from an image to the first output that it can influence, and to the output that "
-        f"all paths have reached. A frame is {_number(planned.milliseconds(1))} ms; the time to "
-        "compute is not in it. Ages: how many frames old the images are that an output mixes.",
+        f"all paths have reached, at {number_told(planned.milliseconds(1))} ms a frame; the time "
+        "to compute is not in it. Ages: how many frames old the images are that an output mixes.",
     )
     table = _columns("", *labels)
     times = [planned.responses(label) for label in labels]
@@ -379,7 +386,8 @@ def _print_responses(planned: Plan, labels: list[str], console: Console) -> None
         row("  response period", [_counted(one.period_steps, "step") for one in of])
     table.add_row(Text("rollout", "bold"))
     chosen = [planned.rollouts[label] for label in labels]
-    reference = streaming(planned.spec.graph)
+    # Freed: a delay of 0 that the file fixes makes its "streaming" wait within the frame.
+    reference = streaming(planned.spec.graph.freed())
     row("  inference factor", [inference_factor(one) for one in chosen])
     parallel = [equally_model_parallel(one, reference) for one in chosen]
     row("  equally model-parallel", ["yes" if same else "no" for same in parallel])
@@ -391,14 +399,15 @@ def _print_count(planned: Plan, console: Console) -> None:
     _title(
         console,
         "Valid rollouts",
-        "ways to give every edge a delay of 0 or 1 frame so that no group waits for itself.",
+        "ways to give every edge a delay of 0 or 1 frame so that no group waits for itself "
+        "(delays that the file fixes count as free).",
     )
     found = count_rollouts(planned)
     exact = "not counted (too many groups on common cycles)"
     if found["count"] is not None:
-        exact = _number(found["count"])
-    patterns = _number(2 ** len(planned.spec.graph.edges))
-    bounds = f"{_number(found['lower'] or 0)} to {_number(found['upper'] or 0)}"
+        exact = number_told(found["count"])
+    patterns = number_told(2 ** len(planned.spec.graph.edges))
+    bounds = f"{number_told(found['lower'] or 0)} to {number_told(found['upper'] or 0)}"
     console.print(Text(f"{exact} of {patterns} patterns; Lemma 1 bounds them by {bounds}"))
 
 
@@ -421,8 +430,8 @@ def _print_tableaus(planned: Plan, console: Console) -> None:
     if wide - 4 <= console.width:
         grid.add_row(*texts)
     else:
-        for text in texts:
-            grid.add_row(text)
+        for told in texts:
+            grid.add_row(told)
     console.print(grid)
 
 
@@ -439,14 +448,18 @@ def ages_told(ages: Ages) -> str:
 
 
 def _span(planned: Plan, frames: int) -> str:
-    return f"{_counted(frames, 'frame')}, {_number(planned.milliseconds(frames))} ms"
+    return f"{_counted(frames, 'frame')}, {number_told(planned.milliseconds(frames))} ms"
+
+
+def _kibibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1024:,.1f}" if size_bytes >= 0.05 * 1024 else "<0.1"
 
 
 def _counted(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _number(value: float) -> str:
+def number_told(value: float) -> str:
     """A number that can be read: thousands grouped, one decimal, powers of ten when huge."""
     if value >= 10**12:
         digits = str(int(value))  # an integer may be too large for a float

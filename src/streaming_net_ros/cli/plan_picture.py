@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import networkx as nx
@@ -22,11 +23,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 
+from streaming_net_ros.cli.plan import Plan, number_told
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.theory import EdgeKey, NetworkGraph, Rollout, first_frames, light_cone
-
-if TYPE_CHECKING:
-    from streaming_net_ros.cli.plan import Plan
 
 # Okabe and Ito's palette: told apart by all common kinds of colour vision.
 INPUT, GROUP, OUTPUT, CYCLE = "#56B4E9", "#F2F2F2", "#009E73", "#CC79A7"
@@ -34,9 +33,10 @@ CONE, MARK, INK, FAINT = "#E69F00", "#0072B2", "#222222", "#B5B5B5"
 
 CHARACTER = 0.088  # inches, of the node names' font
 BOX_HEIGHT = 0.32
+HEAD = 0.75  # above the network
 LANE = 0.3  # between the lines of two long edges
 ROW, LEAST_FRAME, MOST_FRAME = 0.36, 0.46, 0.72
-WIDEST = 15.0
+NARROWEST, WIDEST = 4.9, 15.0  # a window; all windows that stand side by side
 
 Slot = str | tuple[EdgeKey, int]
 """What has a place in a layer: a node, or the lane of an edge that passes the layer."""
@@ -114,7 +114,7 @@ def _neighbours(
     for key, passed in lanes.items():
         ends = key[::-1] if key in feedback else key
         way: list[Slot] = [ends[0], *passed, ends[1]]
-        for one, other in zip(way, way[1:], strict=False):
+        for one, other in pairwise(way):
             near.setdefault(one, []).append(other)
             near.setdefault(other, []).append(one)
     return near
@@ -151,6 +151,7 @@ def _heights(
         for column in columns
         for slot in column
     }
+    column_of = {slot: number for number, column in enumerate(columns) for slot in column}
     height = dict.fromkeys(room, 0.0)
     for _ in range(40):
         for column in columns:
@@ -158,13 +159,32 @@ def _heights(
             for slot in column:
                 others = near.get(slot, [slot])
                 wanted.append(sum(height[other] for other in others) / len(others))
-            offsets = [0.0]
-            for above, below in zip(column, column[1:], strict=False):
-                offsets.append(offsets[-1] + room[above] + room[below])
-            free = [y + offset for y, offset in zip(wanted, offsets, strict=True)]
-            for slot, y, offset in zip(column, _falling(free), offsets, strict=True):
-                height[slot] = y - offset
+            _set_apart(column, wanted, room, height)
+    for column in columns:  # at last straighten what is nearly level
+        wanted = []
+        for slot in column:
+            levels = [
+                height[other] for other in near.get(slot, ()) if column_of[other] < column_of[slot]
+            ]
+            level = min(levels, key=lambda y: abs(y - height[slot]), default=height[slot])
+            wanted.append(level if abs(level - height[slot]) < LANE / 2 else height[slot])
+        _set_apart(column, wanted, room, height)
     return height
+
+
+def _set_apart(
+    column: list[Slot],
+    wanted: list[float],
+    room: Mapping[Slot, float],
+    height: dict[Slot, float],
+) -> None:
+    """Set the heights of a column as near to the wanted ones as its order and room allow."""
+    offsets = [0.0]
+    for above, below in pairwise(column):
+        offsets.append(offsets[-1] + room[above] + room[below])
+    free = [y + offset for y, offset in zip(wanted, offsets, strict=True)]
+    for slot, y, offset in zip(column, _falling(free), offsets, strict=True):
+        height[slot] = y - offset
 
 
 def _falling(values: list[float]) -> list[float]:
@@ -205,35 +225,30 @@ def draw_plan(planned: Plan, output: str) -> Figure:
     net_height = max(ys) - min(ys) + 1.3
     margin = max(map(len, graph.nodes)) * CHARACTER + 0.45
     count = len(planned.rollouts)
-    least = margin + planned.frames * LEAST_FRAME
-    beside = max(1, min(count, int(WIDEST / least)))
-    most = beside * (margin + planned.frames * MOST_FRAME)
+    least = max(NARROWEST, margin + planned.frames * LEAST_FRAME)
+    beside = max(1, min(count, int(max(WIDEST, net_width) / least)))
+    most = beside * max(least, margin + planned.frames * MOST_FRAME)
     width = max(beside * least, min(max(net_width, 8.5), most), net_width, 8.5)
     panel_width = min(width, most) / beside
-    panel_height = len(graph.nodes) * ROW + 1.75
+    panel_height = len(graph.nodes) * ROW + 1.65
     rows = math.ceil(count / beside)
-    size = (width + 0.4, 0.75 + net_height + rows * panel_height + 0.55)
+    size = (width + 0.4, HEAD + net_height + rows * panel_height + 0.5)
     with _own_style():
         figure = Figure(figsize=size, facecolor="white")
-        _head(figure, planned, size)
-        axes = _inches(figure, size, (size[0] - net_width) / 2, 0.75, net_width, net_height)
+        _head(figure, planned)
+        axes = _add_axes(figure, ((size[0] - net_width) / 2, HEAD), (net_width, net_height))
         axes.set_xlim((max(xs) - net_width) / 2, (max(xs) + net_width) / 2)
         axes.set_ylim(min(ys) - 0.6, max(ys) + 0.7)
         axes.axis("off")
         _draw_network(axes, planned, layout)
-        left = (size[0] - beside * panel_width) / 2
+        left = (size[0] - beside * panel_width) / 2 + margin
         for number, label in enumerate(planned.rollouts):
             row, column = divmod(number, beside)
-            axes = _inches(
-                figure,
-                size,
-                left + column * panel_width + margin,
-                0.75 + net_height + row * panel_height + 0.45,
-                panel_width - margin - 0.2,
-                len(graph.nodes) * ROW,
-            )
+            top = HEAD + net_height + row * panel_height + 0.45
+            area = (panel_width - margin - 0.2, len(graph.nodes) * ROW)
+            axes = _add_axes(figure, (left + column * panel_width, top), area)
             _draw_window(axes, planned, label, output, layout)
-        _legend(figure, planned, output, layout)
+        _legend(figure, planned, output)
     return figure
 
 
@@ -253,25 +268,20 @@ def save_picture(figure: Figure, path: Path) -> None:
         ) from None
 
 
-def _inches(
-    figure: Figure, size: tuple[float, float], left: float, top: float, width: float, height: float
-) -> Any:
-    """Axes at a place that is given in inches from the upper left corner."""
-    bottom = size[1] - top - height
-    return figure.add_axes(
-        (left / size[0], bottom / size[1], width / size[0], height / size[1])
-    )
+def _add_axes(figure: Figure, corner: tuple[float, float], area: tuple[float, float]) -> Any:
+    """Axes of a width and height in inches, so far right and down from the upper left corner."""
+    width, height = figure.get_size_inches()
+    bottom = height - corner[1] - area[1]
+    return figure.add_axes((corner[0] / width, bottom / height, area[0] / width, area[1] / height))
 
 
-def _head(figure: Figure, planned: Plan, size: tuple[float, float]) -> None:
-    labels = list(planned.rollouts)
-    figure.text(
-        0.25 / size[0], 1 - 0.3 / size[1], planned.spec.name, size=15, weight="bold", color=INK
-    )
+def _head(figure: Figure, planned: Plan) -> None:
+    width, height = figure.get_size_inches()
     meaning = "delay of each edge in frames"
-    if len(labels) > 1:
-        meaning += ", where they differ: " + " | ".join(labels)
-    figure.text(0.25 / size[0], 1 - 0.55 / size[1], meaning, color="#555555")
+    if len(planned.rollouts) > 1:
+        meaning += ", where they differ: " + " | ".join(planned.rollouts)
+    figure.text(0.25 / width, 1 - 0.3 / height, planned.spec.name, size=15, weight="bold")
+    figure.text(0.25 / width, 1 - 0.55 / height, meaning, color="#555555")
 
 
 def _draw_network(axes: Any, planned: Plan, layout: Layout) -> None:
@@ -283,7 +293,7 @@ def _draw_network(axes: Any, planned: Plan, layout: Layout) -> None:
         axes.add_patch(
             FancyArrowPatch(
                 path=curve, arrowstyle="-|>,head_length=5,head_width=2.5", color=colour,
-                linewidth=1.2, shrinkA=0, shrinkB=0, fill=False, zorder=1,
+                linewidth=1.2, shrinkA=0, shrinkB=0, zorder=1,
             )
         )  # fmt: skip
         delays = [str(rollout.delays[edge.key]) for rollout in planned.rollouts.values()]
@@ -344,9 +354,7 @@ def _route(layout: Layout, key: EdgeKey) -> tuple[Curve, list[tuple[float, float
     return Curve(points, codes), spots
 
 
-def _bend(
-    points: list[tuple[float, float]], codes: list[int], end: tuple[float, float]
-) -> None:
+def _bend(points: list[tuple[float, float]], codes: list[int], end: tuple[float, float]) -> None:
     """Lead the line on to a point in the next layer; or around the end of a node to its lane."""
     (x, y), (end_x, end_y) = points[-1], end
     if abs(end_x - x) < 1e-6:
@@ -387,9 +395,9 @@ def _draw_window(axes: Any, planned: Plan, label: str, output: str, layout: Layo
     axes.tick_params(length=0, pad=5)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.set_xlabel(f"frame ({planned.milliseconds(1):.4g} ms each)", labelpad=3)
+    axes.set_xlabel(f"frame ({number_told(planned.milliseconds(1))} ms each)", labelpad=3)
     factor = planned.responses(label)[output].period_steps
-    axes.set_title(f"{label}", loc="left", weight="bold", size=11, pad=8)
+    axes.set_title(label, loc="left", weight="bold", size=11, pad=8)
     axes.set_title(f"inference factor {factor}", loc="right", size=9, color="#555555", pad=8)
 
 
@@ -430,28 +438,22 @@ def _mark_responses(
 ) -> None:
     """Mark the first image and the answers to it, and tell them below the axis."""
     times = planned.responses(label)[output]
-    for image in times.ages:
-        axes.plot(0, row[image], "s", markersize=13, fillstyle="none", color=MARK,
-                  markeredgewidth=1.8, zorder=5)  # fmt: skip
-    told = [("s", "the first image", 0)]
-    if times.first_frames == times.full_frames:
-        told.append(("*", f"first and full response to it, by {output}", times.first_frames))
+    first, full = times.first_frames, times.full_frames
+    marks = [("s", 13.0, "first image", 0, list(times.ages))]
+    if first == full:
+        marks.append(("o", 14.0, f"first and full response of {output}", full, [times.output]))
     else:
-        told.append(("D", f"first response to it, by {output}", times.first_frames))
-        told.append(("*", "full response to it", times.full_frames))
+        marks.append(("D", 11.5, f"first response of {output}", first, [times.output]))
+        marks.append(("o", 14.0, f"full response of {output}", full, [times.output]))
     handles = []
-    for marker, text, frame in told:
-        size = {"s": 9, "D": 9.5, "*": 16}[marker]
-        style = {"marker": marker, "color": MARK, "linestyle": "none"}
-        if marker == "s":
-            style |= {"fillstyle": "none", "markeredgewidth": 1.8}
-        elif frame < planned.frames:
-            axes.plot(frame, row[times.output], **style, markersize=size, zorder=6,
-                      markeredgecolor="white", markeredgewidth=0.9)  # fmt: skip
-        when = f": frame {frame}, after {planned.milliseconds(frame):.4g} ms" if text[0] != "t" else ""
-        if frame >= planned.frames:
-            when += " (not drawn)"
-        handles.append(Line2D([], [], **style, markersize=min(size, 11), label=text + when))
+    for marker, size, text, frame, nodes in marks:
+        style: dict[str, Any] = {"marker": marker, "color": MARK, "fillstyle": "none"}
+        style |= {"linestyle": "none", "markeredgewidth": 1.8}
+        for node in nodes if frame < planned.frames else ():
+            axes.plot(frame, row[node], **style, markersize=size, zorder=5)
+        span = f"{number_told(planned.milliseconds(frame))} ms"
+        when = f"frame {frame}, {span}" + (" (not drawn)" if frame >= planned.frames else "")
+        handles.append(Line2D([], [], **style, markersize=size * 0.65, label=f"{text}: {when}"))
     below = -0.42 / (len(row) * ROW)
     axes.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(-0.02, below), frameon=False,
@@ -463,7 +465,7 @@ def _colour(graph: NetworkGraph, node: str) -> str:
     return INPUT if node in graph.inputs else OUTPUT if node in graph.outputs else GROUP
 
 
-def _legend(figure: Figure, planned: Plan, output: str, layout: Layout) -> None:
+def _legend(figure: Figure, planned: Plan, output: str) -> None:
     """What the colours mean, at the foot."""
 
     def dot(colour: str, text: str, marker: str = "o", edge: str = INK) -> Line2D:
@@ -478,8 +480,8 @@ def _legend(figure: Figure, planned: Plan, output: str, layout: Layout) -> None:
     if planned.spec.graph.recurrent_edges:
         handles.append(Line2D([], [], color=CYCLE, linewidth=1.6, label="edge on a cycle"))
     last = planned.frames - 1
-    handles += [
-        dot(CONE, f"light cone: all that {output} can be made of at frame {last}"),
+    handles += [  # the colours of the windows
+        dot(CONE, f"light cone: all that can have influenced {output} at frame {last}"),
         dot(FAINT, "any other state", edge="#8A8A8A"),
         dot("white", "does not exist yet", edge="#8A8A8A"),
     ]

@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import find_network
 
 if TYPE_CHECKING:
+    from streaming_net_ros.evaluation.metrics import ResponseErrors
     from streaming_net_ros.launching import Process
     from streaming_net_ros.network import NetworkSpec
     from streaming_net_ros.nodes.run import Feed, RunResult
@@ -59,7 +60,7 @@ def run(
         str, typer.Option(help="FIRST:LAST images over which the errors are taken.")
     ] = ":",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> int:
+) -> None:
     """Stream a recording, a video or a camera through the network's ROS nodes.
 
     An answer leaves every frame from the first response on. In lockstep no frame is lost and the
@@ -68,7 +69,8 @@ def run(
     Example: streaming-net run pilot --bag my_drive --record answers --reference
     /teleop/cmd_vel:twist.angular.z
     """
-    from streaming_net_ros.network import read_network_file
+    from streaming_net_ros.evaluation.recorded import parse_part, parse_reference
+    from streaming_net_ros.network import read_network_file, rollout_of
     from streaming_net_ros.nodes.settings import Settings
 
     if sum(source is not None for source in (bag, video, camera)) != 1:
@@ -77,6 +79,9 @@ def run(
         raise ParameterError("--reference needs --bag and --record", where="--reference")
     if mode not in ("lockstep", "realtime"):
         raise ParameterError("no such mode", where="--mode", expected="lockstep or realtime", got=mode)
+    if reference is not None:
+        parse_reference(reference)
+    part = parse_part(judge, "--judge")
     path = find_network(network).resolve()
     spec = read_network_file(path)
     settings = Settings(
@@ -92,13 +97,24 @@ def run(
     result = stream(spec, settings, feed, record, shares, namespace, total=images)
     errors = None
     if reference is not None and bag is not None and record is not None:
-        errors = _errors(spec, settings, bag, image_topic, record, reference, judge)
+        from streaming_net_ros.evaluation.recorded import judge_recording
+
+        errors = judge_recording(
+            spec,
+            rollout_of(spec, rollout),
+            record,
+            bag,
+            image_topic=image_topic,
+            reference=reference,
+            part=part,
+        ).errors
     if as_json:
         told = {**asdict(result), "errors": None if errors is None else errors.to_json()}
         print(json.dumps(told, indent=2))
     else:
         _print(result, record, errors)
-    return 130 if result.was_interrupted and camera is None else 0
+    if result.was_interrupted and camera is None:
+        raise typer.Exit(130)
 
 
 def stream(
@@ -166,7 +182,7 @@ def _processes(spec: NetworkSpec, settings: Settings, namespace: str) -> list[Pr
     return process_list(
         str(settings.network),
         [group.name for group in spec.groups],
-        namespace="/" + (namespace or spec.name).strip("/"),
+        namespace=namespace or spec.name,
         parameters=settings.parameters(),
     )
 
@@ -178,19 +194,7 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     return dict(text.split("=") for text in texts)  # type: ignore[misc]
 
 
-def _errors(
-    spec: NetworkSpec,
-    settings: Settings,
-    bag: Path,
-    image_topic: str | None,
-    record: Path,
-    reference: str,
-    judge: str,
-) -> Any:
-    raise NotImplementedError
-
-
-def _print(result: RunResult, record: Path | None, errors: Any) -> None:
+def _print(result: RunResult, record: Path | None, errors: ResponseErrors | None) -> None:
     console = Console(highlight=False)
     responses = ", ".join(f"{count} on {name}" for name, count in result.responses.items())
     rate = result.frames / result.seconds if result.seconds > 0 else 0.0

@@ -28,6 +28,7 @@ JPEG_QUALITY = 90
 
 
 def simulate(
+    *,
     out: Annotated[Path, typer.Option(help="The bag, or the folder of several; must be new.")],
     drives: Annotated[int, typer.Option(min=1, help="How many drives, each on its track.")] = 1,
     frames: Annotated[int, typer.Option(min=1, help="Frames of each drive.")] = 500,
@@ -36,7 +37,7 @@ def simulate(
     compressed: Annotated[
         bool, typer.Option("--compressed/--raw", help="jpeg, or raw images (tenfold size).")
     ] = True,
-) -> int:
+) -> None:
     """Write recordings of a simulated car on a track, with an expert's commands.
 
     Images on /camera/image_raw/compressed (or /camera/image_raw), the expert's answer on
@@ -58,10 +59,14 @@ def simulate(
         task = progress.add_task("", total=drives * frames)
         for k, path in enumerate(paths):
             write_drive(
-                path, seed + k, frames, rate_hz, compressed, lambda: progress.advance(task)
+                path,
+                seed + k,
+                frames,
+                rate_hz,
+                compressed=compressed,
+                on_frame=lambda: progress.advance(task),
             )
     Console(highlight=False, soft_wrap=True).print(_told(out, paths, frames, compressed))
-    return 0
 
 
 def write_drive(
@@ -69,7 +74,8 @@ def write_drive(
     seed: int,
     frames: int,
     rate_hz: float,
-    compressed: bool,
+    *,
+    compressed: bool = True,
     on_frame: Callable[[], object] = lambda: None,
 ) -> None:
     """Write one drive as a bag; the seed is that of its track and of its driving.
@@ -84,15 +90,15 @@ def write_drive(
     drive = simulate_drive(seed, frames, rate_hz, drive_seed=seed, start_stamp_ns=START_NS)
     with BagWriter(path) as writer:
         for frame in drive:
-            _write_image(writer, frame, compressed)
+            _write_image(writer, frame, compressed=compressed)
             _write_command(writer, frame)
             on_frame()
 
 
-def _write_image(writer: BagWriter, frame: DriveFrame, compressed: bool) -> None:
+def _write_image(writer: BagWriter, frame: DriveFrame, *, compressed: bool) -> None:
     import numpy as np
 
-    from streaming_net_ros.evaluation.bags import message_type
+    from streaming_net_ros.evaluation import message_type
 
     header = _header(frame.stamp_ns, "camera")
     if compressed:
@@ -114,7 +120,7 @@ def _write_image(writer: BagWriter, frame: DriveFrame, compressed: bool) -> None
 
 
 def _write_command(writer: BagWriter, frame: DriveFrame) -> None:
-    from streaming_net_ros.evaluation.bags import message_type
+    from streaming_net_ros.evaluation import message_type
 
     kind = "geometry_msgs/msg/TwistStamped"
     vector = message_type("geometry_msgs/msg/Vector3")
@@ -127,7 +133,7 @@ def _write_command(writer: BagWriter, frame: DriveFrame) -> None:
 
 
 def _header(stamp_ns: int, frame_id: str) -> Any:
-    from streaming_net_ros.evaluation.bags import message_type
+    from streaming_net_ros.evaluation import message_type
 
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     stamp = message_type("builtin_interfaces/msg/Time")(sec=sec, nanosec=nanosec)

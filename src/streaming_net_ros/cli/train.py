@@ -7,8 +7,10 @@ right early and full responses are on the part of the recordings that was set as
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streaming_net_ros.errors import BagError, ParameterError
+from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import find_network
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ MS = 1_000_000
 
 def train(
     network: Annotated[str, typer.Argument(help="Network file, or the name of a shipped one.")],
+    *,
     bag: Annotated[
         list[Path], typer.Option(help="A recording, or a folder of several. Can be repeated.")
     ],
@@ -70,7 +73,7 @@ def train(
         Path | None, typer.Option(help="Weights to begin with, instead of random ones.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> int:
+) -> None:
     """Train a network on recordings; early and full responses both learn to be right.
 
     Ctrl-C ends the training early and keeps the best weights so far.
@@ -78,6 +81,7 @@ def train(
     Example: streaming-net train pilot --bag my_drive --target /teleop/cmd_vel:twist.angular.z
     --out my_pilot.safetensors
     """
+    from streaming_net_ros.evaluation.recorded import parse_part, parse_reference
     from streaming_net_ros.network import save_weights
     from streaming_net_ros.training import Augmentation, TrainingPlan, Windows, find_target, judged
 
@@ -85,51 +89,75 @@ def train(
         expected = "a file NAME.safetensors in a folder that exists"
         raise ParameterError("cannot write there", where="--out", expected=expected, got=str(out))
     plan = TrainingPlan(steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
+    topic, fields = parse_reference(target)
+    source = _Source(
+        bag, image_topic, topic, fields, parse_part(frames, "--frames"), round(lag_ms * MS)
+    )
     net = _network(network, rollout, seed, device, init)
-    topic, fields = topic_and_fields(target, "--target")
     goal = find_target(net, fields)
-    parts = _read(net, bag, image_topic, topic, fields, part_of(frames, "--frames"), lag_ms)
-    learn, judge = _set_aside(parts, validate)
+    learn, judge = _read(net, source, validate)
     length = window or goal.times.full_frames + EXTRA_FRAMES
     windows = Windows(learn, length, goal.fields, Augmentation(mirror=mirror))
     checks = Windows(judge, length, goal.fields) if judge else None
     history = _fit(net, goal, windows, plan, checks)
     save_weights(net, out, {"steps": str(history.best_step), "seed": str(seed)})
-    errors = judged(net, goal, judge) if judge else None
+    result = _Result(out, windows, history, judged(net, goal, judge) if judge else None)
     if as_json:
-        print(json.dumps(_as_json(out, windows, history, errors), indent=2))
+        print(json.dumps(result.to_json(), indent=2))
     else:
-        text = _told(network, bag[0], target, out, windows, history, errors)
+        text = f"{result}\nnext: streaming-net run {network} --weights {out} --bag "
+        text += f"{bags_at(bag[0])[0]} --record answers --reference {target}"
         Console(highlight=False, soft_wrap=True).print(text, markup=False)
-    return 130 if history.was_interrupted else 0
+    if history.was_interrupted:
+        raise typer.Exit(130)
 
 
-def topic_and_fields(text: str, where: str) -> tuple[str, list[str]]:
-    """``TOPIC:FIELD[,FIELD]`` taken apart.
+@dataclass(frozen=True)
+class _Source:
+    """What to learn from."""
 
-    Raises:
-        ParameterError: it is not of that form.
-    """
-    topic, _, fields = text.partition(":")
-    names = fields.split(",")
-    if not topic or not all(names):
-        expected = "TOPIC:FIELD[,FIELD], for example /cmd_vel:twist.angular.z"
-        raise ParameterError("not a topic with fields", where=where, expected=expected, got=text)
-    return topic, names
+    bags: Sequence[Path]
+    image_topic: str | None
+    topic: str
+    fields: Sequence[str]
+    part: slice
+    lag_ns: int
 
 
-def part_of(text: str, where: str) -> slice:
-    """``FIRST:LAST`` as a slice; either may be left out, or counted from the end (``-200:``).
+@dataclass(frozen=True)
+class _Result:
+    """What came of it."""
 
-    Raises:
-        ParameterError: it is not of that form.
-    """
-    try:
-        first, last = (int(number) if number.strip() else None for number in text.split(":"))
-    except ValueError:
-        expected = "FIRST:LAST, for example 0:500, or :"
-        raise ParameterError("not a part", where=where, expected=expected, got=text) from None
-    return slice(first, last)
+    weights: Path
+    windows: Windows
+    history: TrainingHistory
+    errors: ResponseErrors | None
+
+    def to_json(self) -> dict[str, Any]:
+        history = self.history
+        return {
+            "weights": str(self.weights),
+            "windows": len(self.windows),
+            "window_frames": self.windows.frames,
+            "steps": len(history.losses),
+            "best_step": history.best_step,
+            "was_interrupted": history.was_interrupted,
+            "losses": list(history.losses),
+            "validations": [
+                {"step": v.step, "score": v.score, "mae": v.mae.tolist()}
+                for v in history.validations
+            ],
+            "errors": None if self.errors is None else self.errors.to_json(),
+        }
+
+    def __str__(self) -> str:
+        done, best = len(self.history.losses), self.history.best_step
+        lines = [f"{done} steps on {len(self.windows)} windows of {self.windows.frames} frames"]
+        if self.history.was_interrupted:
+            lines.append(f"interrupted; the weights of step {best} are kept and usable")
+        if self.errors is not None:
+            lines.append(f"set aside, not learnt from: {self.errors}")
+        return "\n".join([*lines, f"weights of step {best} written to {self.weights}"])
 
 
 def bags_at(path: Path) -> list[Path]:
@@ -152,6 +180,9 @@ def _network(
         rollout_of,
     )
 
+    if "OMP_NUM_THREADS" not in os.environ:
+        # The same seed gives the same bits on one thread only; and small networks are fastest so.
+        torch.set_num_threads(1)
     spec = read_network_file(find_network(name))
     network = StreamingNetwork(spec, rollout_of(spec, rollout), seed=seed)
     if init is not None:
@@ -164,40 +195,30 @@ def _network(
 
 
 def _read(
-    network: StreamingNetwork,
-    bags: Sequence[Path],
-    image_topic: str | None,
-    topic: str,
-    fields: Sequence[str],
-    part: slice,
-    lag_ms: float,
-) -> list[list[Segment]]:
-    """Per recording its segments."""
-    from streaming_net_ros.training import image_input, read_segments
+    network: StreamingNetwork, source: _Source, share: float
+) -> tuple[list[Segment], list[Segment]]:
+    """Segments to learn from, and the last share of each recording to judge on."""
+    from streaming_net_ros.training import image_input, read_segments, split
 
-    paths = [path for bag in bags for path in bags_at(bag)]
-    given = network.spec.inputs[image_input(network.spec)]
-    read = []
-    with _progress("reading", "bags") as advance:
-        for path in paths:
-            read.append(
-                read_segments(
-                    path, given, image_topic, topic, fields, part=part, lag_ns=round(lag_ms * MS)
-                )
-            )
-            advance(len(read), len(paths), "")
-    return read
-
-
-def _set_aside(parts: list[list[Segment]], share: float) -> tuple[list[Segment], list[Segment]]:
-    from streaming_net_ros.training import split
-
+    paths = [path for bag in source.bags for path in bags_at(bag)]
+    _, given = image_input(network.spec)
     learn: list[Segment] = []
     judge: list[Segment] = []
-    for segments in parts:
-        first, last = split(segments, share)
-        learn += first
-        judge += last
+    with _progress("reading", "bags") as advance:
+        for done, path in enumerate(paths):
+            advance(done, len(paths), path.name)
+            segments = read_segments(
+                path,
+                given,
+                source.topic,
+                source.fields,
+                image_topic=source.image_topic,
+                part=source.part,
+                lag_ns=source.lag_ns,
+            )
+            first, last = split(segments, share)
+            learn += first
+            judge += last
     return learn, judge
 
 
@@ -231,48 +252,6 @@ def _fit(
             on_step=on_step,
             on_validation=on_validation,
         )
-
-
-def _as_json(
-    out: Path, windows: Windows, history: TrainingHistory, errors: ResponseErrors | None
-) -> dict[str, Any]:
-    return {
-        "weights": str(out),
-        "windows": len(windows),
-        "window_frames": windows.frames,
-        "steps": len(history.losses),
-        "best_step": history.best_step,
-        "was_interrupted": history.was_interrupted,
-        "losses": list(history.losses),
-        "validations": [
-            {"step": v.step, "score": v.score, "mae": v.mae.tolist()} for v in history.validations
-        ],
-        "errors": None if errors is None else errors.to_json(),
-    }
-
-
-def _told(
-    network: str,
-    bag: Path,
-    target: str,
-    out: Path,
-    windows: Windows,
-    history: TrainingHistory,
-    errors: ResponseErrors | None,
-) -> str:
-    """What came out, and what to try next."""
-    done = len(history.losses)
-    lines = [f"{done} steps on {len(windows)} windows of {windows.frames} frames"]
-    if history.was_interrupted:
-        lines.append(f"interrupted; the weights of step {history.best_step} are kept and usable")
-    if errors is not None:
-        lines.append(f"set aside, not learnt from: {errors}")
-    lines.append(f"weights of step {history.best_step} written to {out}")
-    lines.append(
-        f"next: streaming-net run {network} --weights {out} --bag {bags_at(bag)[0]} "
-        f"--record answers --reference {target}"
-    )
-    return "\n".join(lines)
 
 
 @contextmanager

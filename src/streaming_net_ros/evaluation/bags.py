@@ -1,23 +1,20 @@
-"""Recordings: images and numbers out of bags, messages into them.
+"""Recordings: images, numbers and messages out of bags.
 
-Reads what ``rosbags`` reads (rosbag2 mcap and sqlite3, split and compressed; ROS 1 bags) and
-writes rosbag2 mcap, both without a ROS installation.
+Reads what ``rosbags`` reads (rosbag2 mcap and sqlite3, split and compressed; ROS 1 bags), without
+a ROS installation; ``bag_writer`` writes them. Imported by ``training``, ``nodes`` and ``cli``.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from streaming_net_ros.errors import BagError, ImageError, StateError
@@ -77,15 +74,15 @@ def open_bag(path: Path | str) -> Iterator[Bag]:
         raise BagError("no such recording", where=str(path), remedy="give a bag's folder or file")
     if path.suffix == ".mcap" and (path.parent / "metadata.yaml").is_file():
         path = path.parent  # a rosbag2 is its folder
-    reader = None
     try:
         reader = AnyReader([path], default_typestore=_STORE)
         reader.open()
-    except (AnyReaderError, OSError, ValueError, KeyError, AssertionError, Exception) as error:
+    except Exception as error:  # a damaged file makes rosbags raise nearly anything
         raise BagError(
             f"cannot read the recording ({_first_line(error)})",
             where=str(path),
             expected="a rosbag2 folder (mcap, sqlite3) or a ROS 1 .bag file",
+            remedy="if its recorder was killed, 'mcap recover' and 'ros2 bag reindex' may save it",
         ) from None
     try:
         yield Bag(reader, path)
@@ -147,9 +144,7 @@ class Bag:
             BagError: the topic is not there; the topics are listed.
         """
         if topic not in self.topics:
-            raise BagError(
-                "no such topic", where=f"{self.path}: {topic}", remedy=self._listing()
-            )
+            raise BagError("no such topic", where=f"{self.path}: {topic}", remedy=self._listing())
         return self.topics[topic]
 
     def raw(self, topics: Sequence[str]) -> Iterator[RawMessage]:
@@ -159,10 +154,8 @@ class Bag:
             BagError: a topic that is absent, or a damaged recording.
         """
         for connection, log_ns, raw in self._records(topics):
-            if not self._reader.is2:
-                message = self._reader.deserialize(raw, connection.msgtype)
-                raw = bytes(_STORE.serialize_cdr(message, connection.msgtype))
-            yield RawMessage(connection.topic, connection.msgtype, log_ns, bytes(raw))
+            cdr = raw if self._reader.is2 else self._as_cdr(raw, connection.msgtype)
+            yield RawMessage(connection.topic, connection.msgtype, log_ns, bytes(cdr))
 
     def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
         """Log time and message of one topic, in order.
@@ -241,6 +234,16 @@ class Bag:
                 ) from None
             yield record
 
+    def _as_cdr(self, raw: Any, kind: str) -> Any:
+        """A message of a ROS 1 bag as ROS 2 bytes."""
+        try:
+            return _STORE.serialize_cdr(self._reader.deserialize(raw, kind), kind)
+        except Exception as error:
+            raise BagError(
+                f"message cannot become a ROS 2 message ({_first_line(error)})",
+                where=f"{self.path}: {kind}",
+            ) from None
+
     def _check_increasing(self, captured_ns: NDArray[np.int64], topic: str) -> None:
         wrong = np.flatnonzero(np.diff(captured_ns) <= 0)
         if len(wrong):
@@ -287,92 +290,6 @@ def align(
     values = series.values[nearest].copy()
     values[np.minimum(gap_after, gap_before) > tolerance_ns] = np.nan
     return values
-
-
-class BagWriter:
-    """Writes a rosbag2 (mcap). A context manager; on an error nothing half-written is left.
-
-    Args:
-        path: the bag's folder, which must not exist yet.
-
-    Raises:
-        BagError: it exists, or cannot be written.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        self._path = Path(path)
-        if self._path.exists():
-            raise BagError(
-                "will not write over what exists",
-                where=str(path),
-                remedy="remove it or choose another path",
-            )
-        # Written beside, renamed when whole: a folder of that name is always a whole bag.
-        self._part = self._path.with_name(self._path.name + ".part")
-        self._connections: dict[str, Any] = {}
-        self.counts: dict[str, int] = {}
-
-    def __enter__(self) -> BagWriter:
-        shutil.rmtree(self._part, ignore_errors=True)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = Writer(self._part, version=9, storage_plugin=StoragePlugin.MCAP)
-            self._writer.open()
-        except (OSError, WriterError) as error:
-            raise BagError(
-                f"cannot write ({_first_line(error)})", where=str(self._path)
-            ) from None
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._writer.close()
-        if kind is not None:
-            shutil.rmtree(self._part, ignore_errors=True)
-            return
-        # The folder's name is also its file's name inside; keep rosbag2's convention for it.
-        _rename_whole(self._part, self._path)
-
-    def write(self, topic: str, kind: str, log_ns: int, content: Any) -> None:
-        """Append a message: an object of rosbags' types, or CDR bytes.
-
-        Raises:
-            BagError: a topic changes its type, or the disk is full.
-        """
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=_STORE)
-            self.counts[topic] = 0
-        if self._connections[topic].msgtype != kind:
-            raise BagError("topic changes its type", where=topic, got=kind)
-        raw = content if isinstance(content, bytes) else _STORE.serialize_cdr(content, kind)
-        try:
-            self._writer.write(self._connections[topic], log_ns, raw)
-        except OSError as error:
-            raise BagError(
-                f"cannot write ({_first_line(error)})", where=str(self._path)
-            ) from None
-        self.counts[topic] += 1
-
-
-def message_type(kind: str) -> Callable[..., Any]:
-    """The class of a standard message for ``BagWriter.write``, as ``package/msg/Type``."""
-    return _STORE.types[kind]
-
-
-def _rename_whole(part: Path, path: Path) -> None:
-    """Give a finished bag its name, inside its metadata too."""
-    metadata = part / "metadata.yaml"
-    text = metadata.read_text(encoding="utf-8")
-    for file in part.glob(f"{part.name}*"):
-        name = path.name + file.name.removeprefix(part.name)
-        text = text.replace(file.name, name)
-        file.rename(part / name)
-    metadata.write_text(text, encoding="utf-8")
-    part.rename(path)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,10 +7,11 @@ runs the whole network; with ``-p members:=[stem]`` one process runs one group.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -328,26 +329,28 @@ def run(host: Host, node: Node, settings: Settings, since_s: float) -> None:
             node.get_logger().info(line)
 
 
-def main(args: list[str] | None = None) -> int:
-    """Console entry ``container``."""
-    started = partial(_main, args if args is not None else sys.argv[1:])
+def main(args: list[str] | None = None) -> None:
+    """Console entry ``container``; ends the process with an error's exit code, or 0."""
+    code = 0
     try:
-        return started()
+        _main(args if args is not None else sys.argv[1:])
     except StreamingNetError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    # Nodes and participant are gone by now. What is left, torch's and the interpreter's own end,
+    # takes seconds on a loaded machine, and launch would escalate to SIGTERM meanwhile.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
-def _main(args: list[str]) -> int:
+def _main(args: list[str]) -> None:
     with Host(args) as host:
         since_s = time.monotonic()
         node = Node(CONTAINER, context=host.context)
         host.add(node)
         run(host, node, declare_settings(node), since_s)
-    return 0
 
-
-__all__ = ["CONTAINER", "Container", "main", "run", "twin_error"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -18,6 +18,7 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import share_directory
 
 _SPIN_S = 0.1
@@ -71,11 +72,16 @@ class Host:
         if self._handles_signals:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._on_signal)
-        rclpy.init(
-            args=self._args,
-            context=self.context,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
+        try:
+            rclpy.init(
+                args=self._args,
+                context=self.context,
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+        except Exception as error:  # rcl tells of arguments by several types of exception
+            raise ParameterError(
+                "rclpy refuses the ROS arguments", got=str(error).split(", at /")[0]
+            ) from None
         self.executor = make_executor(self.context)
         return self
 

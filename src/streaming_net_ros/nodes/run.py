@@ -21,7 +21,6 @@ from streaming_net_ros.network import NetworkSpec, rollout_of
 from streaming_net_ros.nodes.container import (
     CONTAINER,
     Container,
-    Settings,
     twin_error,
     wait_for_discovery,
 )
@@ -29,6 +28,7 @@ from streaming_net_ros.nodes.frame_source import primary_input
 from streaming_net_ros.nodes.host import Host
 from streaming_net_ros.nodes.player import Message, Player
 from streaming_net_ros.nodes.recorder import Recorder, Write
+from streaming_net_ros.nodes.settings import Settings
 from streaming_net_ros.theory import first_frames, response_times
 
 _START_S = 60.0

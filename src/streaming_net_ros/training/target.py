@@ -6,7 +6,7 @@ by ``trainer`` and by whoever judges a network on a recording without ROS.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.evaluation.metrics import ResponseErrors, response_errors
-from streaming_net_ros.network import NetworkSpec, StreamingNetwork
+from streaming_net_ros.network import ImageInput, NetworkSpec, StreamingNetwork
 from streaming_net_ros.theory import ResponseTimes, response_times
 from streaming_net_ros.training.windows import Segment
 
@@ -50,9 +50,9 @@ def find_target(network: StreamingNetwork, fields: Sequence[str]) -> Target:
     """
     found = []
     for name, output in network.spec.outputs.items():
-        matches = [_matching(output.fields, field) for field in fields]
-        if fields and None not in matches:
-            found.append((name, tuple(match for match in matches if match is not None)))
+        matches = [key for field in fields for key in output.fields if _fits(field, key)]
+        if len(matches) == len(fields) > 0:
+            found.append((name, matches))
     if len(found) != 1:
         what = "several outputs have these fields" if found else "no output has these fields"
         raise ParameterError(
@@ -62,30 +62,30 @@ def find_target(network: StreamingNetwork, fields: Sequence[str]) -> Target:
             got=", ".join(fields),
             remedy="name fields of one output (outputs.NAME.fields in the network file)",
         )
-    ((name, names),) = found
+    ((name, keys),) = found
     output = network.spec.outputs[name]
     return Target(
         output=name,
-        fields=names,
-        elements=tuple(output.fields[key] for key in names),  # type: ignore[index]
+        fields=tuple(keys),
+        elements=tuple(output.fields[key] for key in keys),
         times=response_times(network.rollout)[output.group],
     )
 
 
-def image_input(spec: NetworkSpec) -> str:
-    """The name of the one image input that windows feed.
+def image_input(spec: NetworkSpec) -> tuple[str, ImageInput]:
+    """The one image input that windows feed, by its name.
 
     Raises:
         ParameterError: the network hears something else too.
     """
-    names = [name for name, given in spec.inputs.items() if given.type == "image"]
-    if len(names) != 1 or len(spec.inputs) != 1:
+    (name, given), *others = spec.inputs.items()
+    if others or not isinstance(given, ImageInput):
         raise ParameterError(
             "training from recordings feeds one image input and nothing else",
             where=f"{spec.path}: inputs",
             got=", ".join(f"{name} ({given.type})" for name, given in spec.inputs.items()),
         )
-    return names[0]
+    return name, given
 
 
 def responses_of(network: StreamingNetwork, target: Target, images: Tensor) -> Iterator[Tensor]:
@@ -96,7 +96,8 @@ def responses_of(network: StreamingNetwork, target: Target, images: Tensor) -> I
         target: what to pick of the output.
         images: (time, batch, channels, height, width).
     """
-    for outputs in network({image_input(network.spec): images}):
+    name, _ = image_input(network.spec)
+    for outputs in network({name: images}):
         response = outputs[target.output]
         if response is not None:
             yield response[:, list(target.elements)]
@@ -149,9 +150,9 @@ def judged(
     )
 
 
-def _matching(keys: Mapping[str, int], field: str) -> str | None:
-    """The output's field that ends a message's dotted field."""
-    return next((key for key in keys if field == key or field.endswith(f".{key}")), None)
+def _fits(field: str, key: str) -> bool:
+    """Whether a message's dotted field ends in an output's field."""
+    return field == key or field.endswith(f".{key}")
 
 
 def _listing(spec: NetworkSpec) -> str:

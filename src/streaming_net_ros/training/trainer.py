@@ -169,7 +169,7 @@ class _Session:
             self._network.train()
             loss = self._loss(next(self._batches))
             self._optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(
                 self._network.parameters(), self._plan.gradient_limit
             )

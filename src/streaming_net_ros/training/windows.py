@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,10 +102,10 @@ class Augmentation:
 def read_segments(
     path: Path,
     given: ImageInput,
-    image_topic: str | None,
     topic: str,
     fields: Sequence[str],
     *,
+    image_topic: str | None = None,
     part: slice = slice(None),
     lag_ns: int = 0,
 ) -> list[Segment]:
@@ -113,9 +114,9 @@ def read_segments(
     Args:
         path: the bag.
         given: the network's input that the images are for.
-        image_topic: None for the only one.
         topic: of the targets.
         fields: of its messages.
+        image_topic: None for the only one.
         part: which of the bag's images.
         lag_ns: how much later than an image its target is stamped.
 
@@ -147,10 +148,11 @@ def segments_of(recording: Recording, targets: NDArray[np.float32]) -> list[Segm
         targets: (frames, fields), aligned to them.
     """
     steps = np.diff(recording.captured_ns)
-    gaps = np.flatnonzero(steps > GAP_PERIODS * np.median(steps)) if len(steps) else []
+    longest = GAP_PERIODS * np.median(steps) if len(steps) else 0
+    gaps = np.flatnonzero(steps > longest)
     ends = [0, *(int(gap) + 1 for gap in gaps), len(recording.captured_ns)]
     whole = Segment(recording.captured_ns, recording.images, targets, recording.name)
-    return [whole.part(first, last) for first, last in zip(ends, ends[1:], strict=False)]
+    return [whole.part(first, last) for first, last in pairwise(ends)]
 
 
 def split(segments: Sequence[Segment], share: float) -> tuple[list[Segment], list[Segment]]:
@@ -269,21 +271,24 @@ def augmented(
     batch: Batch, fields: Sequence[str], how: Augmentation, rng: np.random.Generator
 ) -> Batch:
     """Each window changed at random; see ``Augmentation``."""
-    images, targets = batch.images, batch.targets
-    count = images.shape[1]
+    count = batch.images.shape[1]
     if how.mirror:
-        turned = rng.random(count) < 0.5
-        other = mirrored(batch, fields)
-        images = np.where(turned[:, None, None, None], other.images, images)
-        targets = np.where(turned[:, None], other.targets, targets)
-    factors = 1 + rng.uniform(-how.contrast, how.contrast, count)
-    shifts = 255 * rng.uniform(-how.brightness, how.brightness, count)
-    changed = images.astype(np.float32)
-    per_window = (slice(None), None, None, None)
+        batch = _chosen(np.asarray(rng.random(count) < 0.5), mirrored(batch, fields), batch)
+    factors = 1 + rng.uniform(-how.contrast, how.contrast, (count, 1, 1, 1))
+    shifts = 128 + 255 * rng.uniform(-how.brightness, how.brightness, (count, 1, 1, 1))
+    changed = batch.images.astype(np.float32)
     changed -= 128
-    changed *= factors.astype(np.float32)[per_window]
-    changed += (128 + shifts).astype(np.float32)[per_window]
+    changed *= factors.astype(np.float32)
+    changed += shifts.astype(np.float32)
     if how.noise:
         changed += 255 * how.noise * rng.standard_normal(changed.shape, dtype=np.float32)
     np.rint(changed, out=changed)
-    return Batch(np.clip(changed, 0, 255).astype(np.uint8), targets)
+    return Batch(np.clip(changed, 0, 255).astype(np.uint8), batch.targets)
+
+
+def _chosen(is_first: NDArray[np.bool_], first: Batch, second: Batch) -> Batch:
+    """Window by window, that of one batch or of the other."""
+    return Batch(
+        np.where(is_first[:, None, None, None], first.images, second.images),
+        np.where(is_first[:, None], first.targets, second.targets),
+    )
