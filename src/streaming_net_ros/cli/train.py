@@ -7,6 +7,7 @@ right early and full responses are on the part of the recordings that was set as
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -88,6 +89,8 @@ def train(
     if not out.parent.is_dir() or out.suffix != ".safetensors":
         expected = "a file NAME.safetensors in a folder that exists"
         raise ParameterError("cannot write there", where="--out", expected=expected, got=str(out))
+    if not math.isfinite(lag_ms):
+        raise ParameterError("not a time", where="--lag-ms", expected="milliseconds", got=lag_ms)
     plan = TrainingPlan(steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
     topic, fields = parse_reference(target)
     source = _Source(
@@ -96,6 +99,8 @@ def train(
     net = _network(network, rollout, seed, device, init)
     goal = find_target(net, fields)
     learn, judge = _read(net, source, validate)
+    for warning in warnings(net, goal, learn):
+        Console(stderr=True, soft_wrap=True).print(f"[yellow]note:[/] {warning}", highlight=False)
     length = window or goal.times.full_frames + EXTRA_FRAMES
     windows = Windows(learn, length, goal.fields, Augmentation(mirror=mirror))
     checks = Windows(judge, length, goal.fields) if judge else None
@@ -222,6 +227,23 @@ def _read(
     return learn, judge
 
 
+def warnings(
+    network: StreamingNetwork, target: Target, segments: Sequence[Segment]
+) -> Iterator[str]:
+    """What will probably disappoint, though nothing is wrong with it."""
+    import numpy as np
+
+    spec = network.spec
+    untrained = set(spec.outputs[target.output].fields) - set(target.fields)
+    if untrained:
+        names = ", ".join(sorted(untrained))
+        yield f"{names} of output {target.output} is not in --target: it will answer at random"
+    periods = [np.diff(segment.captured_ns) for segment in segments]
+    rate_hz = 1e9 / np.median(np.concatenate(periods))
+    if not 0.8 < rate_hz / spec.rate_hz < 1.25:
+        yield f"the images came at {rate_hz:.3g} Hz, the network is for {spec.rate_hz:g} Hz"
+
+
 def _fit(
     network: StreamingNetwork,
     target: Target,
@@ -229,33 +251,35 @@ def _fit(
     plan: TrainingPlan,
     checks: Windows | None,
 ) -> TrainingHistory:
-    """Train with progress on the terminal: the loss, and the newest validation error."""
+    """Train with progress on the terminal: the loss, and a line for each validation."""
     from streaming_net_ros.training import Validation, train
 
-    notes = {"loss": "", "error": ""}
-    with _progress("training", "steps") as advance:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
 
-        def on_step(step: int, loss: float) -> None:
-            notes["loss"] = f"loss {loss:.3f}"
-            advance(step, plan.steps, " ".join(notes.values()))
+    def on_validation(validation: Validation) -> None:
+        early, late = validation.mae[0], validation.mae[-1]
+        errors = (
+            f"{field} {first:.3f} at the first response, {last:.3f} after {len(validation.mae)}"
+            for field, first, last in zip(target.fields, early, late, strict=True)
+        )
+        console.print(f"step {validation.step}: mean absolute error {'; '.join(errors)}")
 
-        def on_validation(validation: Validation) -> None:
-            error = validation.mae.mean(axis=0)
-            notes["error"] = "validation " + " ".join(f"{value:.3f}" for value in error)
-
+    with _progress("training", "steps", console) as advance:
         return train(
             network,
             target,
             windows,
             plan,
             validation=checks,
-            on_step=on_step,
+            on_step=lambda step, loss: advance(step, plan.steps, f"loss {loss:.3f}"),
             on_validation=on_validation,
         )
 
 
 @contextmanager
-def _progress(doing: str, things: str) -> Iterator[Callable[[int, int, str], None]]:
+def _progress(
+    doing: str, things: str, console: Console | None = None
+) -> Iterator[Callable[[int, int, str], None]]:
     """A bar on stderr; gives what moves it: (done, total, note)."""
     columns = [
         TextColumn(doing),
@@ -264,7 +288,7 @@ def _progress(doing: str, things: str) -> Iterator[Callable[[int, int, str], Non
         TextColumn(things + " {task.fields[note]}"),
         TimeRemainingColumn(),
     ]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console or Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, note="")
 
         def advance(done: int, total: int, note: str) -> None:

@@ -67,6 +67,12 @@ class MemberNode(LifecycleNode):
         """For diagnostics; called from the executor thread."""
         raise NotImplementedError
 
+    def destroy_node(self) -> None:
+        """Destroy the node at once, so that its name is free for the next run."""
+        super().destroy_node()
+        # rclpy leaves the state machine to the garbage collector, and it keeps the node alive.
+        del self._state_machine
+
     # rclpy's life cycle, in terms of the hooks above.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -42,7 +42,7 @@ class TrainingPlan:
     steps: int = 1000
     batch: int = 16
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
+    weight_decay: float = 0.1
     gradient_limit: float = 1.0
     validate_every: int = 100
     seed: int = 0

@@ -212,7 +212,7 @@ class Windows:
                 "no window fits into the recordings",
                 expected=f"at least {frames} frames without a gap",
                 got=longest,
-                remedy="take a longer part, or a shorter --window",
+                remedy="take a longer part, a shorter --window, or another --validate",
             )
         if all(np.isnan(segment.targets).any(axis=1).all() for segment in self.segments):
             raise BagError(
