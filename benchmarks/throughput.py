@@ -54,7 +54,15 @@ def main() -> None:
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     table = Table(title=machine())
-    for column in ("groups", "work each", "bound", "one node", "composed", "processes", "of bound"):
+    for column in (
+        "groups",
+        "work each",
+        "bound",
+        "one node",
+        "composed",
+        "processes",
+        "of bound",
+    ):
         table.add_column(column, justify="right")
     layers = layers_for(given.work_ms / 1e3)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +77,9 @@ def main() -> None:
                 composed = frames_per_second(path, given.frames, processes=False)
                 alone = frames_per_second(path, given.frames, processes=True)
                 rows.append((max(seconds), bound, one, composed, alone, alone / bound))
-            work, bound, one, composed, alone, ratio = map(statistics.median, zip(*rows, strict=True))
+            work, bound, one, composed, alone, ratio = map(
+                statistics.median, zip(*rows, strict=True)
+            )
             table.add_row(
                 str(groups), f"{work * 1e3:.1f} ms", f"{bound:.1f}/s", f"{one:.1f}/s",
                 f"{composed:.1f}/s ({composed / bound:.2f})", f"{alone:.1f}/s", f"{ratio:.2f}",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from networks import TINY
 
 # Before anything imports rclpy: this session's processes see only each other.

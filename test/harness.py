@@ -62,7 +62,9 @@ class Robot:
 
         for _ in range(images):
             message = Image()
-            picture = np.random.default_rng(self.sent).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+            picture = np.random.default_rng(self.sent).integers(
+                0, 256, (12, 16, 3), dtype=np.uint8
+            )
             write_rgb8(message, picture)
             write_stamp_ns(message.header.stamp, 10**18 + self.sent * PERIOD_NS)
             if spoil is not None:

@@ -10,7 +10,7 @@ from torch import nn
 
 
 class Jittery(nn.Module):
-    """Sums what it hears (through one convolution each) after sleeping up to ``most_ms``; may hang."""
+    """Sums what it hears, through one convolution each, after up to ``most_ms``; may hang."""
 
     def __init__(self, sources: int, channels: int, most_ms: float, hangs_at: int):
         super().__init__()

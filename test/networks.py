@@ -9,7 +9,9 @@ from typing import Any
 GOLDEN_TOY: dict[str, Any] = {
     "name": "golden",
     "rate_hz": 30,
-    "inputs": {"one": {"type": "vector", "topic_type": "std_msgs/msg/Float64", "fields": ["data"]}},
+    "inputs": {
+        "one": {"type": "vector", "topic_type": "std_msgs/msg/Float64", "fields": ["data"]}
+    },
     "groups": [
         {
             "name": "a",
@@ -45,7 +47,14 @@ TINY: dict[str, Any] = {
                 {
                     "source": "image",
                     "layers": [
-                        {"Conv2d": {"out_channels": 8, "kernel_size": 3, "stride": 2, "padding": 1}}
+                        {
+                            "Conv2d": {
+                                "out_channels": 8,
+                                "kernel_size": 3,
+                                "stride": 2,
+                                "padding": 1,
+                            }
+                        }
                     ],
                 },
                 {
@@ -118,7 +127,8 @@ def jittery_network():
     for group in content["groups"]:
         sources = [edge["source"] for edge in group["edges"]]
         group["edges"] = [
-            {key: edge[key] for key in ("source", "delay") if key in edge} for edge in group["edges"]
+            {key: edge[key] for key in ("source", "delay") if key in edge}
+            for edge in group["edges"]
         ]
         group.pop("apply", None)
         group["factory"] = "jittery:group"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from streaming_net_ros.evaluation import BagWriter
-from streaming_net_ros.evaluation import message_type
+
+from streaming_net_ros.evaluation import BagWriter, message_type
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"

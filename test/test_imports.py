@@ -69,7 +69,9 @@ def test_imports_point_only_downwards(path):
         parts = name.split(".")
         if parts[0] == PACKAGE and len(parts) > 1 and parts[1] != room:
             assert parts[1] in MAY[room], f"{path}:{line}: {room} must not import {parts[1]}"
-        assert parts[0] not in NEVER.get(room, set()), f"{path}:{line}: {room} must not load {name}"
+        assert parts[0] not in NEVER.get(room, set()), (
+            f"{path}:{line}: {room} must not load {name}"
+        )
 
 
 def test_every_room_has_its_law():

@@ -23,8 +23,9 @@ from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
 from streaming_net_ros.paths import PACKAGE, find_network
 
 if TYPE_CHECKING:
-    from launch import LaunchContext
     from launch.action import Action
+
+    from launch import LaunchContext
 
 FRAME_SOURCE = "frame_source"
 _STOP_S = 2.0
@@ -96,7 +97,10 @@ def process_list(
     for member in members:
         if member not in known:
             raise ParameterError(
-                "no such member", where="groups", expected=f"some of {', '.join(known)}", got=member
+                "no such member",
+                where="groups",
+                expected=f"some of {', '.join(known)}",
+                got=member,
             )
     wanted = tuple(name for name in known if not members or name in members)
     remap = dict(remappings or {})
@@ -155,7 +159,9 @@ class Children:
         for name, child in self._children.items():
             code = child.poll()
             if code is not None:
-                how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                how = (
+                    f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                )
                 raise RunError(
                     f"the process of '{name}' has ended ({how})",
                     where=f"pid {child.pid}",
@@ -231,6 +237,7 @@ def launch_processes(context: LaunchContext) -> list[Action]:
 
 def _is_true(text: str) -> bool:
     if text.lower() not in ("true", "false"):
-        raise ParameterError("not a switch", where="launch argument", expected="true or false", got=text)
+        raise ParameterError(
+            "not a switch", where="launch argument", expected="true or false", got=text
+        )
     return text.lower() == "true"
-

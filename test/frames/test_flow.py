@@ -1,11 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from strategies import network, rollouts
-
-import pytest
-
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames import FlowWindow, Mailbox, firing_rules
 from streaming_net_ros.theory import first_frames, streaming

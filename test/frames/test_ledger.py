@@ -11,7 +11,9 @@ MS = 1_000_000
 def test_the_cadence_adds_up():
     ledger = FrameLedger(target_hz=100)
     for frame, work_ms in enumerate([4, 12, 5, 3]):
-        ledger.record(frame * 10 * MS, work_ms * MS, held=("a",) if frame == 2 else (), skipped=frame)
+        ledger.record(
+            frame * 10 * MS, work_ms * MS, held=("a",) if frame == 2 else (), skipped=frame
+        )
     cadence = ledger.cadence()
     assert (cadence.frames, cadence.rate_hz, cadence.over_budget) == (4, 100.0, 1)
     assert (cadence.work_mean_ms, cadence.work_worst_ms) == (6.0, 12.0)

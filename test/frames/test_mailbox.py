@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from strategies import network, rollouts
-
-import pytest
-
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames import (
     Arrival,

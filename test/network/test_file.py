@@ -6,8 +6,8 @@ import copy
 
 import pytest
 import torch
-from networks import TINY
 
+from networks import TINY
 from streaming_net_ros.errors import NetworkFileError, RolloutError, StreamingNetError
 from streaming_net_ros.network import (
     StreamingNetwork,

@@ -1,4 +1,4 @@
-"""The frame law: step, the mailbox-driven offline rollout, and the definition agree bit for bit."""
+"""The frame law: step, the mailbox-driven rollout, and the definition agree bit for bit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from networks import GOLDEN_TOY, TINY
 from strategies import rollouts
-
 from streaming_net_ros.errors import StateError
 from streaming_net_ros.network import (
     OfflineRollout,
@@ -69,17 +69,17 @@ def by_step(network, frames):
     with torch.inference_mode():
         for t, given in enumerate(frames):
             new = network.states(state, given)
-            for group in made:
+            for group, states in made.items():
                 if new[group] is not None:
-                    made[group][t] = new[group]
+                    states[t] = new[group]
             state, _ = network.step(state, given)
     return made
 
 
 def by_mailbox(network, frames, start=1000):
     offline, made = OfflineRollout(network), {group: {} for group in network.groups}
-    for t, given in enumerate(frames):
-        stamped = {name: StampedState(batch, 7 * t) for name, batch in given.items()}
+    for t, frame in enumerate(frames):
+        stamped = {name: StampedState(batch, 7 * t) for name, batch in frame.items()}
         for done in offline.feed(start + t, stamped):
             assert done.frame - start not in made[done.group], "computed twice"
             made[done.group][done.frame - start] = done.state
@@ -171,8 +171,8 @@ def test_gradients_reach_every_parameter_and_every_image_of_the_window():
     network = StreamingNetwork(spec)
     frames = [{"image": f["image"].float().requires_grad_()} for f in images(spec, 10)]
     state, total = network.init_state(), torch.zeros(())
-    for given in frames:
-        state, outputs = network.step(state, given)
+    for frame in frames:
+        state, outputs = network.step(state, frame)
         if outputs["drive"] is not None:
             total = total + outputs["drive"].square().sum()
     total.backward()
@@ -184,8 +184,8 @@ def test_a_detached_state_is_cut_off_from_the_past():
     spec = parse_network(TINY)
     network = StreamingNetwork(spec)
     state = network.init_state()
-    for given in images(spec, 5):
-        state, _ = network.step(state, given)
+    for frame in images(spec, 5):
+        state, _ = network.step(state, frame)
     kept = [s for states in state.detach().history.values() for s in states if s is not None]
     assert kept and not any(s.requires_grad for s in kept)
 

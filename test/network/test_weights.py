@@ -117,7 +117,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(saved, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 100, pickle.dumps({"a": 1}), b"\xff" * 64])
 def test_a_file_that_is_no_safetensors_is_refused(saved, tmp_path, content):
-    spec, network, _ = saved
+    _, network, _ = saved
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="cannot read weights"):

@@ -1,4 +1,4 @@
-"""A running network: services, life cycle, bad input, holds; with a plain rclpy robot beside it."""
+"""A running network, with a plain rclpy robot beside it: services, life cycle, bad input."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
 from harness import composed, run_container, start_container, wait_until
 
 pytestmark = [pytest.mark.ros]
@@ -197,7 +199,7 @@ def test_a_container_ends_when_the_process_that_started_it_was_killed(tiny_path,
 
     def has_ended():
         try:
-            return "Z" in open(f"/proc/{grandchild}/stat").read().rsplit(")", 1)[1]  # noqa: SIM115
+            return "Z" in Path(f"/proc/{grandchild}/stat").read_text().rsplit(")", 1)[1]
         except OSError:
             return True
 

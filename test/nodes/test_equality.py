@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from networks import jittery_network
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
@@ -91,7 +92,9 @@ def offline(spec, threads=1):
     rollout, made = OfflineRollout(network), {group.name: {} for group in spec.groups}
     for number, picture in enumerate(pictures()):
         batch = torch.from_numpy(picture.copy()).permute(2, 0, 1).unsqueeze(0)
-        for done in rollout.feed(start + number, {"image": StampedState(batch, capture_ns(number))}):
+        for done in rollout.feed(
+            start + number, {"image": StampedState(batch, capture_ns(number))}
+        ):
             made[done.group][done.frame] = done.state
     return start, network, made
 
@@ -131,7 +134,9 @@ def test_lockstep_equals_offline_bit_for_bit(kind, processes, write_network, nam
 
 
 @pytest.mark.parametrize("processes", [False, True], ids=["composed", "processes"])
-def test_lockstep_equals_offline_whatever_time_the_groups_take(processes, write_network, namespace):
+def test_lockstep_equals_offline_whatever_time_the_groups_take(
+    processes, write_network, namespace
+):
     path = write_network(jittery_network())
     check_equal(*stream(path, namespace, processes, threads=0 if processes else 4))
 

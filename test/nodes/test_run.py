@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
+
 from harness import children_of, composed, run_container, wait_until
 from networks import jittery_network
-
 from streaming_net_ros.errors import RunError
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
@@ -113,7 +113,5 @@ def test_a_second_run_of_the_name_is_refused_before_it_feeds_anything(
         assert robot.hears(3)
         spec = read_network_file(path)
         with pytest.raises(RunError, match="already running"):
-            run_network(
-                spec, Settings(path), endless(), lambda *_: None, namespace=namespace
-            )
+            run_network(spec, Settings(path), endless(), lambda *_: None, namespace=namespace)
         assert container.members[0].fed == 3

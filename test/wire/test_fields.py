@@ -13,7 +13,8 @@ Time = TYPES["builtin_interfaces/msg/Time"]
 def twist():
     vector, header = TYPES["geometry_msgs/msg/Vector3"], TYPES["std_msgs/msg/Header"]
     return TYPES["geometry_msgs/msg/TwistStamped"](
-        header(Time(1, 2), "base"), TYPES["geometry_msgs/msg/Twist"](vector(1, 2, 3), vector(4, 5, 6))
+        header(Time(1, 2), "base"),
+        TYPES["geometry_msgs/msg/Twist"](vector(1, 2, 3), vector(4, 5, 6)),
     )
 
 

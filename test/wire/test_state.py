@@ -17,7 +17,8 @@ from streaming_net_ros.wire import StateFormat, read_state, write_state
 
 DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
 shapes = st.one_of(
-    st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6)), st.tuples(st.integers(1, 40))
+    st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6)),
+    st.tuples(st.integers(1, 40)),
 )
 
 
@@ -54,7 +55,7 @@ def test_a_state_comes_back_bit_for_bit_in_the_layout_of_states(shape, dtype, st
 
 
 def test_the_payload_is_rows_of_pixels_of_channels():
-    form, batch, filled = written((4, 5, 6))
+    _, batch, filled = written((4, 5, 6))
     assert (filled.height, filled.width, filled.encoding) == (5, 6, "32FC4")
     assert filled.step == 6 * 4 * 4 and filled.is_bigendian == 0
     picture = np.frombuffer(filled.data, "<f4").reshape(5, 6, 4)
@@ -123,7 +124,7 @@ def test_a_payload_of_another_format_is_not_written(payload):
 
 @pytest.mark.ros
 def test_a_state_costs_about_as_much_as_copying_it():
-    """Into and out of a real message, against copying the same bytes: 1 ms per MiB would be x10."""
+    """Into and out of a real message, against ten copies of the same bytes."""
     from sensor_msgs.msg import Image
 
     form, batch = StateFormat("stem", (64, 64, 64)), state((64, 64, 64))  # 1 MiB

@@ -56,9 +56,7 @@ def demo(
     settings = Settings(path, mode="realtime")
     namespace = f"{spec.name}_demo"
     groups = [group.name for group in spec.groups]
-    shares = process_list(
-        str(path), groups, namespace=namespace, parameters=settings.parameters()
-    )
+    shares = process_list(str(path), groups, namespace=namespace, parameters=settings.parameters())
     result = stream(
         spec,
         settings,

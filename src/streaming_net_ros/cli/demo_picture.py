@@ -38,11 +38,12 @@ def draw_demo(path: Path, name: str, drive: Path, image_topic: str, judged: Judg
 
     figure = Figure(figsize=(11, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
-    rows = figure.subfigures(2, 1, height_ratios=(1, 1.35))
+    grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.35))
+    top, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     chosen = np.linspace(0, len(recording.images) - 1 - lag, _PICTURES + 2).astype(int)[1:-1]
-    for axes, number in zip(rows[0].subplots(1, _PICTURES), chosen, strict=True):
+    for axes, number in zip(top.subplots(1, _PICTURES), chosen, strict=True):
         _camera(axes, recording, int(number), expert, early, full)
-    _curves(rows[1].subplots(), judged, expert, early, full, chosen)
+    _curves(below.subplots(), judged, expert, early, full, chosen)
     figure.suptitle(
         f"{name}: steering of a drive never seen before, streamed through ROS 2 nodes",
         fontweight="bold",

@@ -48,13 +48,17 @@ def run(
         Path | None, typer.Option(help="Write what the responses' subscribers got to this bag.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights, instead of the file's.")] = None,
-    rate_hz: Annotated[float | None, typer.Option(help="Frame rate, instead of the file's.")] = None,
+    rate_hz: Annotated[
+        float | None, typer.Option(help="Frame rate, instead of the file's.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N")] = "cpu",
     namespace: Annotated[str, typer.Option(help="Namespace; else the network's name.")] = "",
     images: Annotated[int | None, typer.Option(min=1, help="End after so many images.")] = None,
     reference: Annotated[
         str | None,
-        typer.Option(help="TOPIC:FIELD[,FIELD] in the bag: report the responses' errors against it."),
+        typer.Option(
+            help="TOPIC:FIELD[,FIELD] in the bag: report the responses' errors against it."
+        ),
     ] = None,
     judge: Annotated[
         str, typer.Option(help="FIRST:LAST images over which the errors are taken.")
@@ -78,7 +82,9 @@ def run(
     if reference is not None and (record is None or bag is None):
         raise ParameterError("--reference needs --bag and --record", where="--reference")
     if mode not in ("lockstep", "realtime"):
-        raise ParameterError("no such mode", where="--mode", expected="lockstep or realtime", got=mode)
+        raise ParameterError(
+            "no such mode", where="--mode", expected="lockstep or realtime", got=mode
+        )
     if reference is not None:
         parse_reference(reference)
     part = parse_part(judge, "--judge")
@@ -191,7 +197,7 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         if text.count("=") != 1:
             raise ParameterError("not a topic", where="--topic", expected="INPUT=TOPIC", got=text)
-    return dict(text.split("=") for text in texts)  # type: ignore[misc]
+    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
 
 
 def _print(result: RunResult, record: Path | None, errors: ResponseErrors | None) -> None:
@@ -205,7 +211,9 @@ def _print(result: RunResult, record: Path | None, errors: ResponseErrors | None
     for line in result.cadence:
         console.print(f"  {line}")
     if result.unnumbered:
-        console.print(f"[yellow]{result.unnumbered} images became no frame (refused or dropped)[/]")
+        console.print(
+            f"[yellow]{result.unnumbered} images became no frame (refused or dropped)[/]"
+        )
     if record is not None:
         console.print(f"recorded to {record}")
     if errors is not None:

@@ -99,11 +99,11 @@ def train(
     net = _network(network, rollout, seed, device, init)
     goal = find_target(net, fields)
     learn, judge = _read(net, source, validate)
-    for warning in warnings(net, goal, learn):
-        Console(stderr=True, soft_wrap=True).print(f"[yellow]note:[/] {warning}", highlight=False)
     length = window or goal.times.full_frames + EXTRA_FRAMES
     windows = Windows(learn, length, goal.fields, Augmentation(mirror=mirror))
     checks = Windows(judge, length, goal.fields) if judge else None
+    for warning in warnings(net, goal, learn):
+        Console(stderr=True, soft_wrap=True).print(f"[yellow]note:[/] {warning}", highlight=False)
     history = _fit(net, goal, windows, plan, checks)
     save_weights(net, out, {"steps": str(history.best_step), "seed": str(seed)})
     result = _Result(out, windows, history, judged(net, goal, judge) if judge else None)

@@ -67,9 +67,7 @@ def parse_part(text: str, where: str) -> slice:
     except ValueError:
         colon = ""
     if not colon:
-        raise ParameterError(
-            "not a range of images", where=where, expected="FIRST:LAST", got=text
-        )
+        raise ParameterError("not a range of images", where=where, expected="FIRST:LAST", got=text)
     return part
 
 

@@ -2,7 +2,7 @@
 
 Owns the table of layers that a network file may use, and the building of one stack of layers with
 its shape followed through: torch itself tells the shape, on its ``meta`` device, so nothing here
-repeats a formula of torch. Knows nothing of groups or graphs. Imported by ``shapes`` and ``group``.
+repeats a formula of torch. Knows nothing of graphs. Imported by ``shapes`` and ``group``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from streaming_net_ros.network.file import ImageInput, LayerSpec, VectorInput
 Shape = tuple[int, ...]  # (channels, height, width) or (features,)
 
 # The rooms of torch.nn whose modules take one tensor and give one tensor.
-_ROOMS = ("activation", "batchnorm", "channelshuffle", "conv", "dropout", "flatten", "instancenorm",
-          "linear", "normalization", "padding", "pixelshuffle", "pooling", "upsampling")  # fmt: skip
+_ROOMS = ("activation", "batchnorm", "channelshuffle", "conv", "dropout", "flatten", "linear",
+          "instancenorm", "normalization", "padding", "pixelshuffle", "pooling",
+          "upsampling")  # fmt: skip
 _NOT_ONE_TO_ONE = {"Bilinear", "MultiheadAttention", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"}
 # Arguments that say how wide the arriving state is: filled in where the file leaves them out.
 _WIDTH_ARGUMENTS = ("in_channels", "in_features", "num_features", "num_channels")
@@ -222,7 +223,7 @@ def _first_line(error: Exception) -> str:
 
 
 class InputNormalisation(nn.Module):
-    """An input as groups hear it: ``(x / 255 - mean) / std`` per channel (a vector: without / 255).
+    """An input as groups hear it: ``(x / 255 - mean) / std``; a vector without ``/ 255``.
 
     An image travels in 8 bits; each group that hears it scales it on its own device.
     """

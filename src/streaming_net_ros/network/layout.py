@@ -17,7 +17,7 @@ ALIGNMENT_BYTES = 64  # what torch's own CPU allocator gives
 
 
 def state_strides(size: Sequence[int]) -> tuple[int, ...]:
-    """Strides, in elements, of a batch of states: (N, C, H, W) channels-last, (N, F) contiguous."""
+    """Strides in elements of a batch of states: (N, C, H, W) channels-last, (N, F) contiguous."""
     if len(size) == 4:
         _, channels, height, width = size
         return (channels * height * width, 1, width * channels, channels)

@@ -91,7 +91,7 @@ class Container:
         self._diagnostics = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         self._timer = node.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
-    # --- what members ask for -----------------------------------------------------------------------
+    # --- what members ask for ----------------------------------------------------------------
 
     @cached_property
     def network(self) -> Any:
@@ -168,7 +168,7 @@ class Container:
             error = RunError(f"{what}: {type(error).__name__}: {error}")
         self.fail(error)
 
-    # --- life ---------------------------------------------------------------------------------------
+    # --- life --------------------------------------------------------------------------------
 
     def create_members(self) -> None:
         """Create the nodes of the members (unconfigured)."""
@@ -212,7 +212,6 @@ class Container:
 
     def _now_ns(self) -> int:
         return int(self.node.get_clock().now().nanoseconds)
-
 
     def _publish_diagnostics(self) -> None:
         self._look_for_twins()
@@ -318,8 +317,10 @@ def run(host: Host, node: Node, settings: Settings, since_s: float) -> None:
     try:
         container.start()
         host.spin(
-            lambda: container.failure is not None
-            or (settings.follow_pid > 0 and has_ended(settings.follow_pid))
+            lambda: (
+                container.failure is not None
+                or (settings.follow_pid > 0 and has_ended(settings.follow_pid))
+            )
         )
         if container.failure is not None:
             raise container.failure

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
+import numpy as np
 from sensor_msgs.msg import Image
 
 from streaming_net_ros.errors import BagError, ImageError, ParameterError
@@ -122,7 +123,7 @@ def video_feed(source: Path | int, spec: NetworkSpec, limit: int | None = None) 
                 break
             stamp_ns = time.time_ns() if is_live else begun_ns + number * period_ns
             message = Image()
-            write_rgb8(message, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            write_rgb8(message, np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8))
             write_stamp_ns(message.header.stamp, stamp_ns)
             yield Message(primary, stamp_ns, message, is_image=True)
             number += 1
@@ -131,5 +132,3 @@ def video_feed(source: Path | int, spec: NetworkSpec, limit: int | None = None) 
             raise ImageError("no frame in the video", where=str(source))
 
     return Feed(messages(), {primary: Image}, is_live)
-
-

@@ -52,13 +52,14 @@ class FrameSource(MemberNode):
     def __init__(self, container: Container) -> None:
         super().__init__(FRAME_SOURCE, container)
         self._primary = primary_input(container.spec)
+        self._is_lockstep = container.settings.mode == "lockstep"
         self._paused = False
         self._steps = 0
         self._refused = 0
         self._last_refusal = ""
         self.fed = 0
 
-    # --- life cycle ------------------------------------------------------------------------------
+    # --- life cycle --------------------------------------------------------------------------
 
     def configure(self) -> None:
         """Join the topics and offer the services."""
@@ -134,7 +135,7 @@ class FrameSource(MemberNode):
         for timer in self._timers_own:
             self.destroy_timer(timer)
 
-    # --- arrivals (executor thread) ----------------------------------------------------------------
+    # --- arrivals (executor thread) ----------------------------------------------------------
 
     def _on_image(self, name: str, given: ImageInput, message: Any) -> None:
         try:
@@ -172,7 +173,7 @@ class FrameSource(MemberNode):
                 self.get_logger().error(
                     f"image dropped: {self._intake.dropped} so far; in lockstep the publisher "
                     "must wait, or queue_frames must be larger"
-                    if self.container.settings.mode == "lockstep"
+                    if self._is_lockstep
                     else f"image displaced by a newer one: {self._intake.dropped} so far",
                     throttle_duration_sec=5.0,
                 )
@@ -203,19 +204,14 @@ class FrameSource(MemberNode):
             self._last_progress_s = time.monotonic()
             self.container.pool.wake(self)
 
-    # --- feeding (worker) --------------------------------------------------------------------------
+    # --- feeding (worker) --------------------------------------------------------------------
 
     def next_task(self, now_ns: int) -> Task | None:
         """Feed the next image, if it may be fed now."""
-        if self._is_feeding or self._waiting_for or not self._is_matched:
-            return None
-        if self._paused and not self._steps:
+        if not self._may_run():
             return None
         frame = self._intake.next_frame(now_ns)
-        if frame is None:
-            return None
-        lockstep = self.container.settings.mode == "lockstep"
-        if lockstep and not self._window.may_feed(frame):
+        if frame is None or (self._is_lockstep and not self._window.may_feed(frame)):
             return None
         captured_ns = self._intake.next_capture_ns()
         beside = {name: box.choose(captured_ns) for name, box in self._companions.items()}
@@ -229,6 +225,11 @@ class FrameSource(MemberNode):
         self._steps = max(0, self._steps - 1)
         payloads = {**fed.image, **{n: given for n, given in beside.items() if given is not None}}
         return partial(self._feed, fed.frame, payloads)
+
+    def _may_run(self) -> bool:
+        """Everybody is connected, nobody said pause, and the last image has left."""
+        is_running = not self._paused or self._steps > 0
+        return is_running and self._is_matched and not (self._is_feeding or self._waiting_for)
 
     def wake_at_ns(self) -> int | None:
         """Realtime: an image whose frame was taken waits for the next tick."""
@@ -263,7 +264,7 @@ class FrameSource(MemberNode):
     def _counts_for_age(self, name: str) -> bool:
         return isinstance(self.container.spec.inputs[name], ImageInput)
 
-    # --- services (executor thread) -----------------------------------------------------------------
+    # --- services (executor thread) ----------------------------------------------------------
 
     def _on_pause(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self.container.pool.lock:
@@ -280,7 +281,7 @@ class FrameSource(MemberNode):
 
     def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self.container.pool.lock:
-            may = self._paused and self.container.settings.mode == "lockstep"
+            may = self._paused and self._is_lockstep
             if may:
                 self._steps += 1
                 self.container.pool.wake(self)
@@ -290,7 +291,7 @@ class FrameSource(MemberNode):
         )
         return response
 
-    # --- watching (executor thread) -----------------------------------------------------------------
+    # --- watching (executor thread) ----------------------------------------------------------
 
     def _watch(self) -> None:
         """Match peers before the first frame; name who stands still after it."""
@@ -305,8 +306,7 @@ class FrameSource(MemberNode):
                 self.container.pool.wake(self)
         with self.container.pool.lock:
             idle_s = time.monotonic() - self._last_progress_s
-            lockstep = self.container.settings.mode == "lockstep"
-            stands = lockstep and not self._window.is_drained and idle_s > _STALL_S
+            stands = self._is_lockstep and not self._window.is_drained and idle_s > _STALL_S
             stalled = self._window.stalled() if stands else {}
         for group, frame in stalled.items():
             if group not in self._stalled:

@@ -41,9 +41,7 @@ class LayerGroupNode(MemberNode):
         self.group_name = name
         self._rule = container.rules[name]
         self._outputs = {
-            output: spec
-            for output, spec in container.spec.outputs.items()
-            if spec.group == name
+            output: spec for output, spec in container.spec.outputs.items() if spec.group == name
         }
         self._mailbox: Mailbox[StampedState] = Mailbox(self._rule)
         self._ledger = FrameLedger(container.target_hz)
@@ -52,7 +50,7 @@ class LayerGroupNode(MemberNode):
         self._not_finite = 0
         self._progress_ns = -1
 
-    # --- life cycle ------------------------------------------------------------------------------
+    # --- life cycle --------------------------------------------------------------------------
 
     def configure(self) -> None:
         """Load the group's weights, warm it up, and join the topics."""
@@ -118,7 +116,7 @@ class LayerGroupNode(MemberNode):
                 got=tuple(state.shape[1:]),
             )
 
-    # --- arrivals --------------------------------------------------------------------------------
+    # --- arrivals ----------------------------------------------------------------------------
 
     def arrive(self, source: str, frame: int, state: StampedState) -> None:
         """A state is here, by message or by reference. Called with the lock held."""
@@ -161,7 +159,7 @@ class LayerGroupNode(MemberNode):
         if self.container.settings.mode == "lockstep":
             self.container.fail(error)
 
-    # --- work ------------------------------------------------------------------------------------
+    # --- work --------------------------------------------------------------------------------
 
     def next_task(self, now_ns: int) -> Task | None:
         """The next frame, if its inputs are there."""
@@ -224,7 +222,7 @@ class LayerGroupNode(MemberNode):
             message.header.frame_id = spec.frame_id
         self._published[output].publish(message)
 
-    # --- progress and readiness -------------------------------------------------------------------
+    # --- progress and readiness --------------------------------------------------------------
 
     def _tell_progress(self, stamp_ns: int) -> None:
         message = Header(frame_id=self.group_name)

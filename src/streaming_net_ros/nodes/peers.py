@@ -72,4 +72,3 @@ def _publishers(node: Node, subscription: Subscription) -> int:
     if hasattr(subscription, "get_publisher_count"):
         return int(subscription.get_publisher_count())
     return int(node.count_publishers(subscription.topic_name))
-

@@ -48,6 +48,7 @@ class Recorder(Node):
         primary: str,
         write: Write,
         options: dict[str, Any],
+        *,
         states: tuple[str, ...] = (),
     ) -> None:
         super().__init__("recorder", **options)

@@ -101,7 +101,9 @@ def run_network(
         begun_s = time.monotonic()
         options = {"context": host.context}
         grid = FrameGrid(settings.rate_hz or spec.rate_hz)
-        recorder = Recorder(dict(spec.outputs), grid, primary_input(spec), write, options, states)
+        recorder = Recorder(
+            dict(spec.outputs), grid, primary_input(spec), write, options, states=states
+        )
         host.add(recorder)
         container = None
         if processes is None:
@@ -122,7 +124,15 @@ def run_network(
         player = Player(feed.messages, feed.types, settings.mode, options, is_live=feed.is_live)
         host.add(player)
         stack.callback(player.stop)
-        watch = _Watch(spec, settings, player, recorder, container, children, on_progress)
+        watch = _Watch(
+            spec,
+            settings,
+            player,
+            recorder,
+            container=container,
+            children=children,
+            on_progress=on_progress,
+        )
         if not host.spin(watch.is_connected, _START_S) and not host.is_asked_to_end:
             raise RunError(
                 "the network did not come up",
@@ -159,6 +169,7 @@ class _Watch:
         settings: Settings,
         player: Player,
         recorder: Recorder,
+        *,
         container: Container | None,
         children: Children | None,
         on_progress: Callable[[int], None],

@@ -10,7 +10,7 @@ import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
@@ -99,7 +99,9 @@ def declare_settings(node: Node) -> Settings:
     given: dict[str, Any] = {name: _declared(node, name, row) for name, row in _TABLE.items()}
     if not given["network"]:
         raise ParameterError(
-            "no network file", where="parameter network", remedy="-p network:=/path/to/network.yaml"
+            "no network file",
+            where="parameter network",
+            remedy="-p network:=/path/to/network.yaml",
         )
     for name in ("weights", "rollout"):
         given[name] = given[name] or None
@@ -159,4 +161,4 @@ def _expected(row: _Row) -> str:
     kind = "a list of names" if isinstance(row.default, list) else type(row.default).__name__
     if math.isfinite(row.least):
         kind += f" from {row.least:g} to {row.greatest:g}"
-    return cast(str, kind)
+    return kind
