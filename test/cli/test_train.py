@@ -92,6 +92,13 @@ class TestWhatItTells:
             assert word in out
         assert str(train.out) in out and "Traceback" not in err
 
+    def test_fields_that_are_not_trained_and_a_rate_that_is_not_the_networks(self, train):
+        """The toy is recorded at 20 Hz, the tiny network is for 30, and answers two fields."""
+        _, _, err = train()
+        assert "note: linear.x of output drive" in err and "20 Hz" in err
+        _, _, err = train(target="/cmd:twist.linear.x,twist.angular.z")
+        assert "at random" not in err
+
     def test_json_alone_on_stdout(self, train):
         code, out, _ = train("--json", "--validate", 0.25, "--batch", 4, "--window", 8)
         told = json.loads(out)
@@ -176,7 +183,7 @@ class TestFaultsAreOneLine:
     def test_bad_arguments(self, train, arguments, words):
         code, out, err = train(*arguments)
         assert code == 2 and out == ""
-        line = " ".join(err.split())
+        line = " ".join(line for line in err.splitlines() if not line.startswith("note: ")).strip()
         assert line.startswith("error: ") and len(line) < 700
         for word in words:
             assert word in line

@@ -40,7 +40,7 @@ from streaming_net_ros.theory import (
 RESERVED_NAMES = frozenset(
     "frame_source container shared forward keys items values pop clear update type training train "
     "eval apply to half float double cpu cuda modules children parameters buffers add_module "
-    "register_buffer extra_repr".split()
+    "register_buffer extra_repr".split()  # noqa: SIM905  one name to a line would fill a page
 )
 _NAME = re.compile(r"^[A-Za-z](?:[A-Za-z0-9]|_(?!_))*$")
 
