@@ -21,14 +21,21 @@ ARGUMENTS = {
     "device": ("cpu", "torch device: cpu, cuda, cuda:0"),
     "use_sim_time": ("false", "follow /clock (ros2 bag play --clock)"),
     "params_file": ("", "YAML file with further parameters of the containers"),
-    "log_level": ("info", "debug, info, warn, error"),
+    "log_level": ("info", "debug, info, warn, error, fatal"),
+}
+# Told here, once, instead of by every process.
+CHOICES = {
+    "mode": ["realtime", "lockstep"],
+    "log_level": ["debug", "info", "warn", "error", "fatal"],
 }
 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
-            DeclareLaunchArgument(name, default_value=default, description=text)
+            DeclareLaunchArgument(
+                name, default_value=default, description=text, choices=CHOICES.get(name)
+            )
             for name, (default, text) in ARGUMENTS.items()
         ]
         + [OpaqueFunction(function=launch_processes)]

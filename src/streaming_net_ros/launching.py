@@ -7,6 +7,7 @@ launch actions for ``ros2 launch``, `Children` into plain child processes for
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +199,11 @@ def launch_processes(context: LaunchContext) -> list[Action]:
     # SIGTERM ends launch without a word to its children: they watch for it themselves.
     parameters["follow_pid"] = os.getpid()
     if "rate_hz" in parameters:
-        parameters["rate_hz"] = float(parameters["rate_hz"])
+        parameters["rate_hz"] = _rate_hz(given["rate_hz"])
+    if given["params_file"] and not Path(given["params_file"]).is_file():
+        raise ParameterError(
+            "no such file", where="params_file", expected="a YAML file", got=given["params_file"]
+        )
     is_realtime = parameters.get("mode") == "realtime"
     processes = process_list(
         str(path),
@@ -241,3 +247,13 @@ def _is_true(text: str) -> bool:
             "not a switch", where="launch argument", expected="true or false", got=text
         )
     return text.lower() == "true"
+
+
+def _rate_hz(text: str) -> float:
+    try:
+        rate_hz = float(text)
+    except ValueError:
+        rate_hz = math.nan
+    if not 0 < rate_hz < math.inf:
+        raise ParameterError("not a rate", where="rate_hz", expected="frames per second > 0", got=text)
+    return rate_hz

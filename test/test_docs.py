@@ -1,0 +1,187 @@
+"""The pages of docs/ say what the code does: their networks are read, their tables compared."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from networks import GOLDEN_TOY
+
+from streaming_net_ros.errors import StreamingNetError
+from streaming_net_ros.network import (
+    StreamingNetwork,
+    read_network_file,
+    rollout_of,
+    state_shapes,
+)
+from streaming_net_ros.theory import first_frames, response_times
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# file: (\S+)\n")
+
+
+def whole_files(language):
+    """The page's fenced blocks that begin with ``# file: NAME``, by page and name."""
+    found = {}
+    for page in PAGES:
+        for kind, text in _FENCE.findall(page.read_text(encoding="utf-8")):
+            named = _FILE.match(text)
+            if kind == language and named:
+                found[f"{page.name}/{named.group(1)}"] = text
+    return found
+
+
+NETWORKS = whole_files("yaml")
+
+
+def page(name):
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Writes a network of a page, and the page's Python files beside it, where they import."""
+
+    def write(name):
+        for other, text in {**whole_files("python"), name: NETWORKS[name]}.items():
+            (tmp_path / other.split("/")[1]).write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        return tmp_path / name.split("/")[1]
+
+    return write
+
+
+def test_the_pages_show_whole_networks():
+    assert {"network_file.md/minimal.yaml", "time.md/early.yaml"} <= set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_the_docs_is_read_and_answers_when_theory_says(name, written):
+    spec = read_network_file(written(name))
+    shapes = state_shapes(spec)
+    network = StreamingNetwork(spec).eval()
+    state, first = network.init_state(), {}
+    given = {node: torch.zeros(1, *known.shape) for node, known in spec.inputs.items()}
+    times = response_times(network.rollout)
+    for frame in range(1 + max(one.full_frames for one in times.values())):
+        with torch.inference_mode():
+            state, responses = network.step(state, given)
+        for output, response in responses.items():
+            if response is not None:
+                assert tuple(response.shape[1:]) == shapes[spec.outputs[output].group]
+                first.setdefault(output, frame)
+    expected = {name: times[output.group].first_frames for name, output in spec.outputs.items()}
+    assert first == expected
+
+
+def answers(spec, choice, frames=5):
+    network = StreamingNetwork(spec, rollout_of(spec, choice)).eval()
+    state, told = network.init_state(), []
+    for _ in range(frames):
+        state, responses = network.step(state, {"one": torch.ones(1, 1)})
+        told.append("silent" if responses["b"] is None else f"{responses['b'].item():g}")
+    return told
+
+
+@pytest.mark.parametrize("choice", ["streaming", "sequential"])
+def test_the_golden_toy_of_the_docs_answers_as_its_table_says(choice, written):
+    spec = read_network_file(written("network_file.md/golden.yaml"))
+    delays = [(str(edge), edge.delay) for edge in spec.graph.edges]
+    assert delays == [
+        (f"{edge['source']} -> {group['name']}", edge.get("delay"))
+        for group in GOLDEN_TOY["groups"]
+        for edge in group["edges"]
+    ]
+    row = f"| {choice} | {' | '.join(answers(spec, choice))} |"
+    assert row in page("network_file.md"), row
+
+
+def test_the_diagram_of_early_and_full_response_counts_as_theory_does(written):
+    spec = read_network_file(written("time.md/early.yaml"))
+    rollout = rollout_of(spec)
+    times = response_times(rollout)["head"]
+    text = page("time.md")
+    assert f"first response: {times.first_frames} frames" in text
+    assert f"full response: {times.full_frames} frames" in text
+    for node, first in first_frames(rollout).items():
+        cells = ["." if t < first else f"i{t - first}" for t in range(6)]
+        (row,) = re.findall(rf"^{node} .*$", text, re.MULTILINE)
+        assert row.split()[1:] == cells, row
+
+
+SPOILED = {
+    "an unknown layer": ("Conv2d", "Conf2d"),
+    "an unknown source": ("source: stem", "source: stm"),
+    "a shape that does not fit": ("Flatten, ", ""),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_the_errors_in_the_docs_are_those_that_the_code_gives(case, written):
+    path = written("network_file.md/minimal.yaml")
+    before, after = SPOILED[case]
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(StreamingNetError) as error:
+        state_shapes(read_network_file(path))
+    line = f"error: {str(error.value).replace(str(path), path.name)}"
+    if case == "a shape that does not fit":  # in brackets: torch's own words, which may change
+        line, _, rest = line.partition(" (a and b")
+        assert rest
+    assert line in page("network_file.md"), line
+
+
+def parameter_row(name, row):
+    """A parameter as the page's table tells it."""
+    kind = {str: "string", list: "string array", float: "double", int: "integer", bool: "bool"}
+    default = {"": "`''`", "['']": "`[]`"}.get(str(row.default), f"`{row.default}`".lower())
+    allowed = ", ".join(row.choices)
+    if math.isfinite(row.least):
+        allowed = f"{row.least:,.10g} to {row.greatest:,.10g}"
+    return f"| `{name}` | {kind[type(row.default)]} | {default} | {allowed} | {row.text} |"
+
+
+@pytest.mark.ros
+def test_every_parameter_stands_in_the_docs_as_the_code_describes_it():
+    from streaming_net_ros.nodes.settings import _TABLE
+
+    (section,) = re.findall(r"^## Parameters$(.*?)^## ", page("ros_interface.md"), re.M | re.S)
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [parameter_row(name, row) for name, row in _TABLE.items()]
+
+
+def launch_arguments():
+    """ARGUMENTS of the launch file, without importing launch."""
+    tree = ast.parse((ROOT / "launch" / "streaming_net.launch.py").read_text(encoding="utf-8"))
+    (value,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ARGUMENTS"
+    )
+    return ast.literal_eval(value)
+
+
+def test_every_launch_argument_stands_in_the_docs_as_the_launch_file_describes_it():
+    (section,) = re.findall(r"^## Launch$(.*?)^## ", page("ros_interface.md"), re.M | re.S)
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{name}` | `{default or repr('')}` | {text} |"
+        for name, (default, text) in launch_arguments().items()
+    ]
+
+
+@pytest.mark.ros
+def test_every_key_of_diagnostics_stands_in_the_docs(write_network, tiny, namespace):
+    from harness import composed
+
+    (section,) = re.findall(r"^## Diagnostics$(.*?)^## ", page("ros_interface.md"), re.M | re.S)
+    told = set(re.findall(r"^\| `([^`]+)`", section, re.M))
+    with composed(write_network(tiny), namespace) as (container, _):
+        keys = {key for member in container.members for key in member.health().values}
+    keys = {re.sub(r"/.*", "/SOURCE", key) for key in keys}
+    assert told == keys | {"held/SOURCE"}
