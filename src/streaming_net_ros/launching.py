@@ -192,10 +192,10 @@ def launch_processes(context: LaunchContext) -> list[Action]:
     spec = read_network_file(path)
     parameters = {
         name: yaml.safe_load(given[name])
-        for name in ("weights", "rollout", "mode", "rate_hz", "device")
+        for name in ("weights", "rollout", "rate_hz", "device")
         if given[name] != ""
     }
-    parameters["use_sim_time"] = _is_true(given["use_sim_time"])
+    parameters["use_sim_time"] = _is_true(given, "use_sim_time")
     # SIGTERM ends launch without a word to its children: they watch for it themselves.
     parameters["follow_pid"] = os.getpid()
     if "rate_hz" in parameters:
@@ -204,11 +204,12 @@ def launch_processes(context: LaunchContext) -> list[Action]:
         raise ParameterError(
             "no such file", where="params_file", expected="a YAML file", got=given["params_file"]
         )
-    is_realtime = parameters.get("mode") == "realtime"
+    parameters["mode"] = _choice(given, "mode", ("realtime", "lockstep"))
+    is_realtime = parameters["mode"] == "realtime"
     processes = process_list(
         str(path),
         [group.name for group in spec.groups],
-        composed=_is_true(given["composed"]),
+        composed=_is_true(given, "composed"),
         members=[name.strip() for name in given["groups"].split(",") if name.strip()],
         namespace=given["namespace"] or spec.name,
         image_topic=given["image_topic"],
@@ -241,12 +242,17 @@ def launch_processes(context: LaunchContext) -> list[Action]:
     ]
 
 
-def _is_true(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
+def _choice(given: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    # Told here, once, instead of by every process.
+    if given[name].lower() not in choices:
         raise ParameterError(
-            "not a switch", where="launch argument", expected="true or false", got=text
+            "value not allowed", where=name, expected=" or ".join(choices), got=given[name]
         )
-    return text.lower() == "true"
+    return given[name].lower()
+
+
+def _is_true(given: Mapping[str, str], name: str) -> bool:
+    return _choice(given, name, ("true", "false")) == "true"
 
 
 def _rate_hz(text: str) -> float:
@@ -254,6 +260,6 @@ def _rate_hz(text: str) -> float:
         rate_hz = float(text)
     except ValueError:
         rate_hz = math.nan
-    if not 0 < rate_hz < math.inf:
-        raise ParameterError("not a rate", where="rate_hz", expected="frames per second > 0", got=text)
+    if not 0 <= rate_hz < math.inf:
+        raise ParameterError("not a rate", where="rate_hz", expected="frames per second", got=text)
     return rate_hz

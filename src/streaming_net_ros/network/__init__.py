@@ -4,15 +4,7 @@ Knows torch, and nothing of ROS. ``file`` reads and checks, ``shapes`` infers, `
 ``network`` compute, ``weights`` stores, ``offline`` drives the mailboxes without ROS.
 """
 
-from streaming_net_ros.network.file import (
-    ImageInput,
-    NetworkSpec,
-    OutputSpec,
-    VectorInput,
-    parse_network,
-    read_network_file,
-    rollout_of,
-)
+from streaming_net_ros.network.file import parse_network, read_network_file, rollout_of
 from streaming_net_ros.network.group import LayerGroup
 from streaming_net_ros.network.network import NetworkState, StreamingNetwork
 from streaming_net_ros.network.offline import (
@@ -22,6 +14,7 @@ from streaming_net_ros.network.offline import (
     newest_capture,
     run_offline,
 )
+from streaming_net_ros.network.schema import ImageInput, NetworkSpec, OutputSpec, VectorInput
 from streaming_net_ros.network.shapes import state_shapes
 from streaming_net_ros.network.weights import load_weights, save_weights
 

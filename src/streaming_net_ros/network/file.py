@@ -1,281 +1,32 @@
-"""The network file: what it may say, checked into frozen objects.
+"""Reading a network file: from YAML to checked, frozen objects, with errors that say where.
 
-Owns the schema (pydantic) and the reading of a file; shapes and layers are checked in ``shapes``.
-Every error names file, path, value, expectation and remedy. Nothing in a file is ever evaluated
-as code; a group that names a Python factory has it imported by its dotted name, when the group is
-built, never when the file is read.
+Owns reading, blocks, the choice of the rollout, and the translation of pydantic's findings into
+one line. Nothing in a file is ever evaluated as code; a group that names a Python factory has it
+imported by its dotted name, when the group is built, never when the file is read.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ValidationError
 
 from streaming_net_ros.errors import NetworkFileError, RolloutError, shortened
 from streaming_net_ros.network.expand import expand, read_yaml
-from streaming_net_ros.theory import (
-    Edge,
-    NetworkGraph,
-    Rollout,
-    hybrid,
-    parse_table,
-    sequential,
-    streaming,
+from streaming_net_ros.network.schema import (
+    EdgeSpec,
+    GroupSpec,
+    ImageInput,
+    NetworkSpec,
+    OutputSpec,
+    RolloutSpec,
+    VectorInput,
+    did_you_mean,
 )
-
-# Names that our own nodes take in the namespace, or that torch's ModuleDict has already.
-RESERVED_NAMES = frozenset(
-    {"frame_source", "container", "shared", "forward", "keys", "items", "values", "pop", "clear",
-     "update", "type", "training", "train", "eval", "apply", "to", "half", "float", "double",
-     "cpu", "cuda", "modules", "children", "parameters", "buffers", "register_buffer",
-     "add_module", "extra_repr"}
-)  # fmt: skip
-_NAME = re.compile(r"^[A-Za-z](?:[A-Za-z0-9]|_(?!_))*$")
-
-
-def _check_name(name: str) -> str:
-    if not _NAME.match(name) or name.endswith("_") or len(name) > 64:
-        raise ValueError(
-            "expected a ROS name: letters, digits and single underscores, beginning with a letter"
-        )
-    if name in RESERVED_NAMES:
-        raise ValueError("this name is taken by the package itself; choose another")
-    return name
-
-
-Name = Annotated[str, AfterValidator(_check_name)]
-Count = Annotated[int, Field(strict=True, ge=1, le=1 << 24)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class ImageInput(_Frozen):
-    """A camera: images are brought to this size and colour; groups hear ``(x/255 - mean)/std``."""
-
-    type: Literal["image"]
-    height: Count
-    width: Count
-    colour: Literal["rgb", "mono"] = "rgb"
-    mean: Number | tuple[Number, ...] = 0.0
-    std: Number | tuple[Number, ...] = 1.0
-
-    @property
-    def channels(self) -> int:
-        """Channels of the state: 3 for rgb, 1 for mono."""
-        return 3 if self.colour == "rgb" else 1
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the state: (channels, height, width)."""
-        return (self.channels, self.height, self.width)
-
-
-class VectorInput(_Frozen):
-    """Numbers out of a message: ``topic_type`` and dotted ``fields``; ``(x - mean) / std``."""
-
-    type: Literal["vector"]
-    topic_type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*/msg/[A-Za-z][A-Za-z0-9]*$")]
-    fields: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.\[\]]*$")], ...],
-                      Field(min_length=1)]  # fmt: skip
-    mean: Number | tuple[Number, ...] = 0.0
-    std: Number | tuple[Number, ...] = 1.0
-
-    @property
-    def channels(self) -> int:
-        """How many numbers."""
-        return len(self.fields)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the state: (features,)."""
-        return (len(self.fields),)
-
-
-class LayerSpec(_Frozen):
-    """One layer: a ``torch.nn`` name with its arguments, a named block, or a shared one."""
-
-    name: str
-    args: Mapping[str, Any] = Field(default_factory=dict)
-    is_shared: bool = False
-
-
-def _layer(value: Any) -> Any:
-    """``ReLU``, ``{Conv2d: {...}}``, ``{block: name}`` and ``{shared: name}`` to one form."""
-    if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, dict) and len(value) == 1:
-        ((name, args),) = value.items()
-        if name == "shared":
-            return {"name": args, "is_shared": True}
-        if isinstance(args, dict) and all(isinstance(key, str) for key in args):
-            return {"name": name, "args": args}
-        if args is None:
-            return {"name": name}
-    if isinstance(value, LayerSpec):
-        return value
-    raise ValueError("expected a layer: ReLU, {Conv2d: {out_channels: 8, kernel_size: 3}}, "
-                     "{block: NAME} or {shared: NAME}")  # fmt: skip
-
-
-Layers = tuple[Annotated[LayerSpec, BeforeValidator(_layer)], ...]
-
-
-class EdgeSpec(_Frozen):
-    """One edge into a group: its source, its layers, and a delay that no rollout changes."""
-
-    source: Name
-    layers: Layers = ()
-    delay: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
-
-
-class GroupSpec(_Frozen):
-    """One layer group: edges, a merge, what follows; or a factory in place of the last two."""
-
-    name: Name
-    edges: Annotated[tuple[EdgeSpec, ...], Field(min_length=1)]
-    merge: Literal["sum", "product", "concat"] = "sum"
-    apply: Layers = ()
-    shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=3)] | None = None
-    factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
-    args: Mapping[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _check(self) -> GroupSpec:
-        sources = [edge.source for edge in self.edges]
-        if len(set(sources)) < len(sources):
-            twice = next(s for s in sources if sources.count(s) > 1)
-            raise ValueError(f"hears '{twice}' twice; a group has one edge per source")
-        if self.args and self.factory is None:
-            raise ValueError("'args' belong to a 'factory', and there is none")
-        if self.factory is not None and (self.apply or any(edge.layers for edge in self.edges)):
-            raise ValueError("a 'factory' makes the whole group; remove its 'layers' and 'apply'")
-        return self
-
-
-class OutputSpec(_Frozen):
-    """One output: the group whose state it is, and the message that carries it.
-
-    ``twist`` puts elements of the state into a geometry_msgs/TwistStamped, clipped to ``limits``.
-    """
-
-    group: Name
-    publish: Literal["tensor", "twist"] = "tensor"
-    fields: Mapping[
-        Literal["linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z"],
-        Annotated[int, Field(strict=True, ge=0)],
-    ] = Field(default_factory=dict)
-    limits: tuple[Number, Number] | None = None
-    frame_id: str = ""
-
-    @model_validator(mode="after")
-    def _check(self) -> OutputSpec:
-        if self.publish == "twist" and not self.fields:
-            raise ValueError("a twist needs 'fields', for example {angular.z: 0}")
-        if self.publish == "tensor" and (self.fields or self.limits):
-            raise ValueError("'fields' and 'limits' belong to 'publish: twist'")
-        if self.limits is not None and self.limits[0] >= self.limits[1]:
-            raise ValueError("expected limits [least, greatest]")
-        return self
-
-
-class RolloutSpec(_Frozen):
-    """A hybrid rollout: a base, and the edges that differ ("source -> target": delay)."""
-
-    base: Literal["streaming", "sequential"] = "streaming"
-    delays: Mapping[str, Annotated[int, Field(strict=True, ge=0, le=1000)]] = Field(
-        default_factory=dict
-    )
-
-
-class NetworkSpec(_Frozen):
-    """A whole network file. ``path`` is where it was read."""
-
-    name: Name
-    rate_hz: Annotated[float, Field(ge=1e-3, le=1e5, allow_inf_nan=False)]
-    inputs: Annotated[Mapping[Name, Annotated[ImageInput | VectorInput,
-                                              Field(discriminator="type")]],
-                      Field(min_length=1)]  # fmt: skip
-    groups: Annotated[tuple[GroupSpec, ...], Field(min_length=1)]
-    outputs: Annotated[Mapping[Name, OutputSpec], Field(min_length=1)]
-    shared: Mapping[Name, Layers] = Field(default_factory=dict)
-    rollout: Literal["streaming", "sequential"] | RolloutSpec = "streaming"
-    state_dtype: Literal["float32", "float16"] = "float32"
-    weights: str | None = None
-    description: str = ""
-    path: Path = Path("network.yaml")
-
-    @model_validator(mode="after")
-    def _check(self) -> NetworkSpec:
-        names = [*self.inputs, *(group.name for group in self.groups)]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"'{name}' names two nodes")
-        for group in self.groups:
-            for edge in group.edges:
-                if edge.source not in names:
-                    raise ValueError(
-                        f"group '{group.name}' hears '{edge.source}', which is neither an input "
-                        f"nor a group{_did_you_mean(edge.source, names)}"
-                    )
-        for output, spec in self.outputs.items():
-            if spec.group not in names[len(self.inputs) :]:
-                raise ValueError(
-                    f"output '{output}' names group '{spec.group}', which does not exist"
-                    f"{_did_you_mean(spec.group, names)}"
-                )
-        for name, given in self.inputs.items():
-            for key in ("mean", "std"):
-                value = getattr(given, key)
-                if isinstance(value, tuple) and len(value) != given.channels:
-                    raise ValueError(
-                        f"input '{name}' has {given.channels} channels and {len(value)} "
-                        f"values of '{key}'"
-                    )
-            deviations = given.std if isinstance(given.std, tuple) else (given.std,)
-            if any(value <= 0 for value in deviations):
-                raise ValueError(f"input '{name}': std must be above 0")
-        return self
-
-    @property
-    def graph(self) -> NetworkGraph:
-        """The directed graph that theory works on."""
-        edges = tuple(
-            Edge(edge.source, group.name, edge.delay)
-            for group in self.groups
-            for edge in group.edges
-        )
-        outputs = tuple(dict.fromkeys(spec.group for spec in self.outputs.values()))
-        return NetworkGraph(edges, outputs, self.name)
-
-    def group(self, name: str) -> GroupSpec:
-        """The group of that name."""
-        return next(group for group in self.groups if group.name == name)
-
-    @property
-    def weights_path(self) -> Path | None:
-        """The weights file that the network file names, relative to itself."""
-        return None if self.weights is None else self.path.parent / self.weights
-
-
-def _did_you_mean(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean '{close[0]}'?" if close else f"; there are {', '.join(names[:12])}"
+from streaming_net_ros.theory import Rollout, hybrid, parse_table, sequential, streaming
 
 
 def read_network_file(path: Path | str) -> NetworkSpec:
@@ -345,7 +96,7 @@ def rollout_of(spec: NetworkSpec, choice: str | Path | None = None) -> Rollout:
         unknown = [text for text in selected.delays if text not in by_text]
         if unknown:
             raise RolloutError(
-                f"no edge '{unknown[0]}'{_did_you_mean(unknown[0], list(by_text))}",
+                f"no edge '{unknown[0]}'{did_you_mean(unknown[0], list(by_text))}",
                 where="delays",
             )
         named = {by_text[text]: delay for text, delay in selected.delays.items()}
@@ -444,7 +195,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys that may stand where an unknown one was found."""
-    models: dict[str, type[_Frozen]] = {
+    models: dict[str, type[BaseModel]] = {
         "edges": EdgeSpec, "groups": GroupSpec, "outputs": OutputSpec, "rollout": RolloutSpec,
         "image": ImageInput, "vector": VectorInput,
     }  # fmt: skip

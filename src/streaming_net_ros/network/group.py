@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from streaming_net_ros.errors import NetworkFileError, StateError
-from streaming_net_ros.network.file import GroupSpec, NetworkSpec
 from streaming_net_ros.network.layers import InputNormalisation, Shape, Share, build_stack
 from streaming_net_ros.network.layout import as_state
+from streaming_net_ros.network.schema import GroupSpec, NetworkSpec
 
 Inputs = Mapping[str, Tensor | None]
 STATE_DTYPES = {"float32": torch.float32, "float16": torch.float16}

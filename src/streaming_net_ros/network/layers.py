@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from streaming_net_ros.errors import NetworkFileError
-from streaming_net_ros.network.file import ImageInput, LayerSpec, VectorInput
+from streaming_net_ros.network.schema import ImageInput, LayerSpec, VectorInput
 
 Shape = tuple[int, ...]  # (channels, height, width) or (features,)
 

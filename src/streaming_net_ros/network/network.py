@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from streaming_net_ros.errors import ParameterError, StateError
-from streaming_net_ros.network.file import NetworkSpec, rollout_of
+from streaming_net_ros.network.file import rollout_of
 from streaming_net_ros.network.group import Inputs, LayerGroup
 from streaming_net_ros.network.layers import Shape, seeded
 from streaming_net_ros.network.layout import as_state
+from streaming_net_ros.network.schema import NetworkSpec
 from streaming_net_ros.network.shapes import SharedStacks, state_shapes
 from streaming_net_ros.theory import Rollout
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from streaming_net_ros.errors import NetworkFileError
-from streaming_net_ros.network.file import GroupSpec, NetworkSpec
 from streaming_net_ros.network.group import LayerGroup, merged_shape
 from streaming_net_ros.network.layers import Shape, Share, build_stack, seeded
+from streaming_net_ros.network.schema import GroupSpec, NetworkSpec
 
 
 def state_shapes(network: NetworkSpec) -> dict[str, Shape]:

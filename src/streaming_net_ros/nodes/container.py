@@ -8,17 +8,17 @@ runs the whole network; with ``-p members:=[stem]`` one process runs one group.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from functools import cached_property
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
 from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.diagnostics import diagnostic_array
 from streaming_net_ros.nodes.host import Host, has_ended
 from streaming_net_ros.nodes.settings import FRAME_SOURCE, Settings, declare_settings
 
@@ -33,7 +33,6 @@ class Container:
     Args:
         node: the container's own node: parameters, diagnostics.
         settings: what its parameters say.
-        on_failure: told of the first error that ends the run.
 
     Raises:
         StreamingNetError: the network file, rollout, weights or a parameter is not right.
@@ -215,26 +214,8 @@ class Container:
 
     def _publish_diagnostics(self) -> None:
         self._look_for_twins()
-        array = DiagnosticArray()
-        array.header.stamp = self.node.get_clock().now().to_msg()
-        for member in self.members:
-            if not member.is_active:
-                continue
-            health = member.health()
-            level, text = DiagnosticStatus.OK, "running"
-            if health.errors or health.warnings:
-                level = DiagnosticStatus.ERROR if health.errors else DiagnosticStatus.WARN
-                text = "; ".join(health.errors + health.warnings)
-            array.status.append(
-                DiagnosticStatus(
-                    level=level,
-                    name=f"{member.get_fully_qualified_name()[1:]}: streaming",
-                    message=text,
-                    hardware_id=socket.gethostname(),
-                    values=[KeyValue(key=k, value=v) for k, v in health.values.items()],
-                )
-            )
-        self._diagnostics.publish(array)
+        stamp = self.node.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostic_array(self.members, stamp))
 
     def _look_for_twins(self) -> None:
         """Refuse to share a name: whoever has not finished a frame yet gives way."""

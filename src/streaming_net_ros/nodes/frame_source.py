@@ -26,7 +26,8 @@ from streaming_net_ros.frames import Companion, FlowWindow, Intake
 from streaming_net_ros.network import ImageInput, NetworkSpec, StampedState, VectorInput
 from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.nodes import topics
-from streaming_net_ros.nodes.member import Health, MemberNode
+from streaming_net_ros.nodes.diagnostics import Health
+from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.settings import FRAME_SOURCE
 from streaming_net_ros.nodes.workers import Task
 from streaming_net_ros.wire import (

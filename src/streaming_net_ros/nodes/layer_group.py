@@ -23,7 +23,8 @@ from streaming_net_ros.frames import Arrival, FrameLedger, Job, Mailbox
 from streaming_net_ros.network import OutputSpec, StampedState, newest_capture
 from streaming_net_ros.network.layout import from_payload, to_payload
 from streaming_net_ros.nodes import topics
-from streaming_net_ros.nodes.member import Health, MemberNode
+from streaming_net_ros.nodes.diagnostics import Health
+from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.workers import Task
 from streaming_net_ros.wire import read_state, write_field, write_stamp_ns, write_state
 

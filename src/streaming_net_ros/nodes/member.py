@@ -6,24 +6,15 @@ work. Its bookkeeping is guarded by the lock of the container's workers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.workers import Task
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
-
-
-@dataclass
-class Health:
-    """What a member says of itself in ``/diagnostics``."""
-
-    values: dict[str, str]
-    warnings: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
 
 
 class MemberNode(LifecycleNode):
