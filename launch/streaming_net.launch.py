@@ -23,19 +23,12 @@ ARGUMENTS = {
     "params_file": ("", "YAML file with further parameters of the containers"),
     "log_level": ("info", "debug, info, warn, error, fatal"),
 }
-# Told here, once, instead of by every process.
-CHOICES = {
-    "mode": ["realtime", "lockstep"],
-    "log_level": ["debug", "info", "warn", "error", "fatal"],
-}
 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
-            DeclareLaunchArgument(
-                name, default_value=default, description=text, choices=CHOICES.get(name)
-            )
+            DeclareLaunchArgument(name, default_value=default, description=text)
             for name, (default, text) in ARGUMENTS.items()
         ]
         + [OpaqueFunction(function=launch_processes)]

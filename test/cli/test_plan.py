@@ -13,7 +13,7 @@ import yaml
 from networks import TINY
 from strategies import POSTER, POSTER_MARKED, cifar_dsr, network
 from streaming_net_ros.cli.app import main
-from streaming_net_ros.cli.plan import ages_told, number_told
+from streaming_net_ros.cli.plan_text import ages_told, number_told
 from streaming_net_ros.network import read_network_file, rollout_of, state_shapes
 from streaming_net_ros.paths import find_network
 from streaming_net_ros.theory import (
@@ -239,11 +239,11 @@ def test_the_table_is_nothing_but_the_rollout_and_reads_back(told, write, choice
 
 def test_an_edited_table_is_planned_under_a_heading_that_names_its_file(told, write):
     printed = told("pilot", "--table")
-    path = write(re.sub(r"(glance -> steer +)1", r"\g<1>3", printed), "my.rollout")
+    path = write(re.sub(r"(stem  -> steer +)1", r"\g<1>3", printed), "my.rollout")
     data = json.loads(told("pilot", "--rollout", "streaming", "--rollout", path, "--json"))
     plain, edited = data["rollouts"]
     assert (plain["name"], edited["name"]) == ("streaming", "streaming (my.rollout)")
-    assert edited["delays"] == {**plain["delays"], "glance -> steer": 3}
+    assert edited["delays"] == {**plain["delays"], "stem -> steer": 3}
     assert edited["max_delay"] == 3
     assert told("pilot", "--rollout", path, "--table") == Path(path).read_text()
 
@@ -332,7 +332,7 @@ def test_a_broken_network_file_is_refused_with_its_place(refused, write):
 
 def test_a_broken_rollout_file_is_refused_with_file_and_line(refused, told, write):
     path = write(
-        told("pilot", "--table").replace("glance -> steer", "glance -> ster"), "b.rollout"
+        told("pilot", "--table").replace("stem  -> steer", "stem  -> ster"), "b.rollout"
     )
     err = refused("pilot", "--rollout", path)
     assert "b.rollout: rollout table, line 8: no such edge" in err
@@ -347,7 +347,7 @@ def test_a_broken_rollout_file_is_refused_with_file_and_line(refused, told, writ
             "--picture: not a kind of picture: expected .svg or .png, got a.",
         ),
         (("--picture", "nowhere/a.svg"), "nowhere/a.svg: cannot write the picture"),
-        (("--output", "brake"), "--output: no such output of pilot: expected one of drive, scene"),
+        (("--output", "brake"), "--output: no such output of pilot: expected one of drive, road"),
         (("--frames", "1"), "--frames: bad number of frames: expected 2 to 100, got 1"),
         (("--frames", "101"), "--frames: bad number of frames: expected 2 to 100, got 101"),
         (("--rate-hz", "0"), "rate_hz: not a frame rate"),
@@ -381,11 +381,11 @@ def test_with_json_a_picture_adds_nothing_to_the_output(told, tmp_path):
     assert told("pilot", "--json", "--picture", tmp_path / "a.svg") == plain
 
 
-@pytest.mark.parametrize("output", ["drive", "scene"])
+@pytest.mark.parametrize("output", ["drive", "road"])
 def test_the_picture_lights_exactly_the_cone_of_states_that_exist(output):
     from matplotlib.colors import to_hex
 
-    from streaming_net_ros.cli.plan import make_plan
+    from streaming_net_ros.cli.plan_data import make_plan
     from streaming_net_ros.cli.plan_picture import CONE, draw_plan
 
     planned = make_plan("pilot", ["streaming"])
@@ -399,7 +399,7 @@ def test_the_picture_lights_exactly_the_cone_of_states_that_exist(output):
     rollout, last = planned.rollouts["streaming"], planned.frames - 1
     assert len(colours) == planned.frames * len(rollout.graph.nodes)
     # Before an image has come all the way, a state does not exist and influences nobody.
-    exist = {"image": 0, "stem": 1, "shape": 2, "glance": 2, "scene": 3, "steer": 3}
+    exist = {"image": 0, "stem": 1, "shape": 2, "scene": 3, "road": 4, "steer": 5}
     cone = light_cone(rollout, planned.spec.outputs[output].group, last, last)
     lit = {cell for cell, colour in colours.items() if colour == CONE.lower()}
     assert lit == {(frame, node) for frame, node in cone if frame >= exist[node]}
@@ -409,7 +409,7 @@ def test_the_picture_lights_exactly_the_cone_of_states_that_exist(output):
 
 @pytest.mark.parametrize("graph", [POSTER, *map(cifar_dsr, range(7))], ids=lambda g: g.name)
 def test_no_two_nodes_or_lanes_of_the_picture_overlap(graph):
-    from streaming_net_ros.cli.plan_picture import BOX_HEIGHT, LANE, lay_out
+    from streaming_net_ros.cli.plan_layout import BOX_HEIGHT, LANE, lay_out
 
     layout = lay_out(graph)
     columns = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from harness import PERIOD_NS, Robot, composed, wait_until
 from networks import TINY
 
@@ -26,17 +27,18 @@ except packages.PackageNotFoundError:
         allow_module_level=True,
     )
 
-from launch import LaunchDescription  # noqa: E402
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler  # noqa: E402
 from launch.event_handlers import OnProcessExit, OnProcessStart, OnShutdown  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
+from launch import LaunchDescription  # noqa: E402
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "streaming_net.launch.py"
 MEMBERS = ["frame_source", "stem", "memory", "deep", "head"]
 IMAGES = 20
-UP_S = 60  # for processes to load torch and find each other on a busy machine
+UP_S = 120  # for processes to load torch and find each other on a busy machine
 needs_command = pytest.mark.skipif(
     shutil.which("ros2") is None, reason="no ros2 command: it comes with a ROS 2 installation"
 )
@@ -94,10 +96,11 @@ def network(request, tiny_path, namespace, witness):
 
 def launched(**arguments):
     """A test of the launch file, started with these arguments."""
+    name = ",".join(f"{key}:={value}" for key, value in arguments.items())
 
     def decorate(test):
         test = pytest.mark.launch(fixture=network)(test)
-        return pytest.mark.parametrize("network", [arguments], indirect=True, ids=[""])(test)
+        return pytest.mark.parametrize("network", [arguments], indirect=True, ids=[name])(test)
 
     return decorate
 
@@ -209,7 +212,11 @@ def test_two_launches_share_a_network_with_the_same_answers(
 @launched(mode="realtime")
 def test_realtime_starts_a_killed_group_again_and_responses_go_on(network, namespace, witness):
     with a_robot(namespace) as robot:
-        robot.node.create_timer(PERIOD_NS / 1e9, robot.look)  # a camera's pace
+
+        def take_picture():
+            robot.look()
+
+        robot.node.create_timer(PERIOD_NS / 1e9, take_picture)
         assert robot.hears(IMAGES, UP_S)
         (pid,) = witness.pids("head")  # the only one that answers
         os.kill(pid, signal.SIGKILL)
@@ -255,10 +262,8 @@ BAD_ARGUMENTS = {
 @pytest.mark.parametrize("case", BAD_ARGUMENTS)
 def test_a_bad_argument_ends_launch_with_one_line(case, tiny_path):
     given, hint = BAD_ARGUMENTS[case]
-    arguments = [
-        f"network:={tiny_path}",
-        given,
-    ]  # of two that name the same, launch takes the last
+    # Of two arguments of one name launch takes the last.
+    arguments = [f"network:={tiny_path}", given]
     done = subprocess.run(
         ["ros2", "launch", str(LAUNCH_FILE), *arguments],
         capture_output=True, text=True, timeout=UP_S, check=False,

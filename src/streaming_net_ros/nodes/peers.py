@@ -51,7 +51,7 @@ class Peers:
                 publisher.get_subscription_count() >= node.count_subscribers(publisher.topic_name)
                 for publisher in publishers
             )
-            and all(_publishers(node, subscription) >= 1 for subscription in subscriptions)
+            and all(publishers_of(node, subscription) >= 1 for subscription in subscriptions)
         )
 
     def twins(self) -> list[str]:
@@ -67,7 +67,7 @@ class Peers:
         return sorted(name for name, count in counted.items() if count > (name in here))
 
 
-def _publishers(node: Node, subscription: Subscription) -> int:
+def publishers_of(node: Node, subscription: Subscription) -> int:
     """Matched publishers of a subscription (older rclpy: discovered ones)."""
     if hasattr(subscription, "get_publisher_count"):
         return int(subscription.get_publisher_count())

@@ -5,7 +5,7 @@ Responses are kept as they came, in CDR bytes, so that what is written is what a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 from streaming_net_ros.frames import FrameGrid
 from streaming_net_ros.network import OutputSpec
 from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.peers import publishers_of
 from streaming_net_ros.nodes.player import header_stamp_ns
 from streaming_net_ros.wire import read_stamp_ns
 
@@ -62,6 +63,7 @@ class Recorder(Node):
         self.first_frame: int | None = None
         self.last_frame: int | None = None
         self._heard = []
+        self._ready: set[str] = set()
         qos = topics.reliable(_DEPTH)
         for output, spec in outputs.items():
             kind, kind_name = RESPONSE_TYPES[spec.publish]
@@ -76,9 +78,14 @@ class Recorder(Node):
         self.create_subscription(TimeReference, topics.FRAMES, self._on_frame, qos)
         self.create_subscription(Header, topics.PROGRESS, self._on_progress, qos)
 
-    def is_matched(self) -> bool:
-        """True if every output has a publisher that this node has met."""
-        return all(self.count_publishers(s.topic_name) > 0 for s in self._heard)
+    def is_matched(self, groups: Iterable[str]) -> bool:
+        """True if every response will be heard, from the first on.
+
+        Matching has two ends. This end is asked; the other one is known from a group's "ready":
+        subscriptions are announced in the order in which they were made, and that of ``progress``
+        was made last, so that a publisher which reaches it has met those of the responses too.
+        """
+        return set(groups) <= self._ready and all(publishers_of(self, s) > 0 for s in self._heard)
 
     def frames_fed(self) -> int:
         """How many frames the frame source has told of."""
@@ -105,6 +112,7 @@ class Recorder(Node):
 
     def _on_progress(self, message: Header) -> None:
         stamp_ns = read_stamp_ns(message.stamp)
+        self._ready.add(message.frame_id)
         if stamp_ns != topics.READY_NS:
             frame = self._grid.frame_at(stamp_ns)
             known = self.progress.get(message.frame_id, frame)

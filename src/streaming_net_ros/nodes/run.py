@@ -192,13 +192,16 @@ class _Watch:
 
     def is_connected(self) -> bool:
         self._raise_failures()
-        return self._player.is_matched() and self._recorder.is_matched()
+        return self._player.is_matched() and self._recorder.is_matched(self._groups)
 
     def is_done(self) -> bool:
         self._raise_failures()
         frames = self._recorder.frames_fed()
         self._on_progress(frames)
-        news = (frames, sum(self._recorder.progress.values()))
+        news = (
+            frames,
+            sum(self._recorder.progress.values()) + sum(self._recorder.counts.values()),
+        )
         if news != self._news:
             self._news, self._news_s = news, time.monotonic()
         if not self._player.is_done:
@@ -207,13 +210,19 @@ class _Watch:
         if self._settings.mode == "realtime":
             return quiet_s > self._tail_s
         all_in = self._player.unnumbered == 0 or quiet_s > _QUIET_S
-        return all_in and (frames == 0 or self._is_drained())
+        if not all_in or not self._is_drained():
+            return False
+        missing = {n: frames - c for n, c in self._recorder.counts.items() if c < frames}
+        if missing and quiet_s > _QUIET_S:
+            lost = ", ".join(f"{count} of {name}" for name, count in missing.items())
+            raise RunError(f"responses were lost on their way: {lost}", where="recorder")
+        return not missing
 
     def _is_drained(self) -> bool:
         """Lockstep: every group has finished the last frame that the last image lets it reach."""
-        last = self._recorder.last_frame or 0
+        last = self._recorder.last_frame
         progress = self._recorder.progress
-        return all(
+        return last is None or all(
             progress.get(group, -1) >= last + self._first_frames[group] for group in self._groups
         )
 
