@@ -216,7 +216,9 @@ def launch_processes(context: LaunchContext) -> list[Action]:
         parameters=parameters,
     )
 
-    def after_exit(event: Any, _: LaunchContext) -> list[Action] | None:
+    def after_exit(event: Any, now: LaunchContext) -> list[Action] | None:
+        if now.is_shutdown:
+            return None  # it ends because all do
         refused = event.returncode in (StreamingNetError.exit_code, RunError.exit_code)
         if is_realtime and not refused:
             return None  # respawned: it rejoins at the right frame

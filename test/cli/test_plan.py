@@ -239,7 +239,7 @@ def test_the_table_is_nothing_but_the_rollout_and_reads_back(told, write, choice
 
 def test_an_edited_table_is_planned_under_a_heading_that_names_its_file(told, write):
     printed = told("pilot", "--table")
-    path = write(re.sub(r"(stem  -> steer +)1", r"\g<1>3", printed), "my.rollout")
+    path = write(re.sub(r"(stem -> steer +)1", r"\g<1>3", printed), "my.rollout")
     data = json.loads(told("pilot", "--rollout", "streaming", "--rollout", path, "--json"))
     plain, edited = data["rollouts"]
     assert (plain["name"], edited["name"]) == ("streaming", "streaming (my.rollout)")
@@ -331,9 +331,7 @@ def test_a_broken_network_file_is_refused_with_its_place(refused, write):
 
 
 def test_a_broken_rollout_file_is_refused_with_file_and_line(refused, told, write):
-    path = write(
-        told("pilot", "--table").replace("stem  -> steer", "stem  -> ster"), "b.rollout"
-    )
+    path = write(told("pilot", "--table").replace("stem -> steer", "stem -> ster"), "b.rollout")
     err = refused("pilot", "--rollout", path)
     assert "b.rollout: rollout table, line 8: no such edge" in err
     assert "nowhere.rollout: not a rollout" in refused("pilot", "--rollout", "nowhere.rollout")
@@ -399,7 +397,7 @@ def test_the_picture_lights_exactly_the_cone_of_states_that_exist(output):
     rollout, last = planned.rollouts["streaming"], planned.frames - 1
     assert len(colours) == planned.frames * len(rollout.graph.nodes)
     # Before an image has come all the way, a state does not exist and influences nobody.
-    exist = {"image": 0, "stem": 1, "shape": 2, "scene": 3, "road": 4, "steer": 5}
+    exist = {"image": 0, "stem": 1, "shape": 2, "scene": 3, "road": 4, "steer": 2}
     cone = light_cone(rollout, planned.spec.outputs[output].group, last, last)
     lit = {cell for cell, colour in colours.items() if colour == CONE.lower()}
     assert lit == {(frame, node) for frame, node in cone if frame >= exist[node]}

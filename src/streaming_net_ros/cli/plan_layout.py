@@ -1,8 +1,8 @@
-"""Where the nodes of a plan's picture lie, and how its page is divided into network and frames.
+"""Where the nodes of a plan's picture lie, how its lines run, and how its page is divided.
 
 Owns places only, all in inches, so that a figure grows with its network and nothing is squeezed.
-Does not know what is drawn there: neither lines nor colours nor what a rollout means, and loads no
-matplotlib. Imported by ``plan_picture``.
+Does not know what is drawn there: neither colours nor texts nor what a rollout means. Imported by
+``plan_picture``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import pairwise
 from statistics import fmean
 
 import networkx as nx
+from matplotlib.path import Path as Curve
 
 from streaming_net_ros.theory import EdgeKey, NetworkGraph
 
@@ -241,3 +242,45 @@ def _falling(values: list[float]) -> list[float]:
             last = pools.pop()
             pools[-1] += last
     return [fmean(pool) for pool in pools for _ in pool]
+
+
+def route(layout: Layout, key: EdgeKey) -> tuple[Curve, list[Point]]:
+    """The line of an edge, and places where its delay may stand, the best one first."""
+    half = layout.box / 2
+    (x, y), (end_x, end_y) = layout.place[key[0]], layout.place[key[1]]
+    if key[0] == key[1]:
+        top = y + BOX_HEIGHT / 2
+        points = [(x + 0.13, top), (x + 0.3, top + 0.36), (x - 0.3, top + 0.36), (x - 0.13, top)]
+        return Curve(points, [1, 4, 4, 4]), [(x, top + 0.27)]
+    back = key in layout.feedback
+    lanes = [layout.place[slot] for slot in layout.lanes[key]]
+    step = -half if back else half
+    start, end = (x + half, y), (end_x - half, end_y)
+    points, codes = [start], [1]
+    for lane_x, lane_y in lanes[::-1] if back else lanes:
+        _bend(points, codes, (lane_x - step, lane_y))
+        points.append((lane_x + step, lane_y))
+        codes.append(2)
+    _bend(points, codes, end)
+    if lanes:
+        middle = lanes[len(lanes) // 2]
+        return Curve(points, codes), [middle]
+    spots = [
+        (
+            x + half + (end[0] - start[0]) * (1.5 * t * (1 - t) + t**3),
+            y + (end_y - y) * (3 * t**2 - 2 * t**3),
+        )
+        for t in (0.5, 0.4, 0.6, 0.3, 0.7)
+    ]
+    return Curve(points, codes), spots
+
+
+def _bend(points: list[Point], codes: list[int], end: Point) -> None:
+    """Lead the line on to a point in the next layer; or around the end of a node to its lane."""
+    (x, y), (end_x, end_y) = points[-1], end
+    if abs(end_x - x) < 1e-6:
+        bulge = min(0.4, 0.12 + 0.2 * abs(end_y - y)) * (1 if len(points) == 1 else -1)
+        points += [(x + bulge, y), (x + bulge, end_y), end]
+    else:
+        points += [((x + end_x) / 2, y), ((x + end_x) / 2, end_y), end]
+    codes += [4, 4, 4]

@@ -1,6 +1,6 @@
 """The picture of a plan: the network above, the window of each rollout with a light cone below.
 
-Owns lines, colours and keys. Does not know where nodes and frames lie (``plan_layout``), nor what
+Owns colours, marks and keys. Does not know where nodes and frames lie (``plan_layout``), nor what
 is true of a rollout (``theory``). Imported by ``plan`` when a picture is asked for, which loads
 matplotlib (Agg and SVG only, never a window).
 """
@@ -32,10 +32,11 @@ from streaming_net_ros.cli.plan_layout import (
     Point,
     lay_out,
     lay_out_page,
+    route,
 )
 from streaming_net_ros.cli.plan_text import milliseconds_told
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.theory import EdgeKey, NetworkGraph, Rollout, first_frames, light_cone
+from streaming_net_ros.theory import NetworkGraph, Rollout, first_frames, light_cone
 
 # Okabe and Ito's palette: told apart by all common kinds of colour vision.
 INPUT, GROUP, OUTPUT, CYCLE = "#56B4E9", "#F2F2F2", "#009E73", "#CC79A7"
@@ -113,7 +114,7 @@ def _draw_edges(axes: Axes, planned: Plan, layout: Layout) -> None:
     graph = planned.spec.graph
     taken: list[Point] = []
     for edge in graph.edges:
-        curve, spots = _route(layout, edge.key)
+        curve, spots = route(layout, edge.key)
         axes.add_patch(
             FancyArrowPatch(
                 path=curve, arrowstyle="-|>,head_length=5,head_width=2.5", linewidth=1.2,
@@ -151,48 +152,6 @@ def _draw_nodes(axes: Axes, planned: Plan, layout: Layout) -> None:
 
 def _colour(graph: NetworkGraph, node: str) -> str:
     return INPUT if node in graph.inputs else OUTPUT if node in graph.outputs else GROUP
-
-
-def _route(layout: Layout, key: EdgeKey) -> tuple[Curve, list[Point]]:
-    """The line of an edge, and places where its delay may stand, the best one first."""
-    half = layout.box / 2
-    (x, y), (end_x, end_y) = layout.place[key[0]], layout.place[key[1]]
-    if key[0] == key[1]:
-        top = y + BOX_HEIGHT / 2
-        points = [(x + 0.13, top), (x + 0.3, top + 0.36), (x - 0.3, top + 0.36), (x - 0.13, top)]
-        return Curve(points, [1, 4, 4, 4]), [(x, top + 0.27)]
-    back = key in layout.feedback
-    lanes = [layout.place[slot] for slot in layout.lanes[key]]
-    step = -half if back else half
-    start, end = (x + half, y), (end_x - half, end_y)
-    points, codes = [start], [1]
-    for lane_x, lane_y in lanes[::-1] if back else lanes:
-        _bend(points, codes, (lane_x - step, lane_y))
-        points.append((lane_x + step, lane_y))
-        codes.append(2)
-    _bend(points, codes, end)
-    if lanes:
-        middle = lanes[len(lanes) // 2]
-        return Curve(points, codes), [middle]
-    spots = [
-        (
-            x + half + (end[0] - start[0]) * (1.5 * t * (1 - t) + t**3),
-            y + (end_y - y) * (3 * t**2 - 2 * t**3),
-        )
-        for t in (0.5, 0.4, 0.6, 0.3, 0.7)
-    ]
-    return Curve(points, codes), spots
-
-
-def _bend(points: list[Point], codes: list[int], end: Point) -> None:
-    """Lead the line on to a point in the next layer; or around the end of a node to its lane."""
-    (x, y), (end_x, end_y) = points[-1], end
-    if abs(end_x - x) < 1e-6:
-        bulge = min(0.4, 0.12 + 0.2 * abs(end_y - y)) * (1 if len(points) == 1 else -1)
-        points += [(x + bulge, y), (x + bulge, end_y), end]
-    else:
-        points += [((x + end_x) / 2, y), ((x + end_x) / 2, end_y), end]
-    codes += [4, 4, 4]
 
 
 def _draw_window(axes: Axes, planned: Plan, label: str, output: str, layout: Layout) -> None:
@@ -299,7 +258,8 @@ def _keys(figure: Figure, page: Page, planned: Plan, output: str) -> None:
     def key(handles: list[Line2D], y: float) -> None:
         figure.legend(
             handles=handles, loc="center", bbox_to_anchor=(0.5, y / page.height), frameon=False,
-            ncols=len(handles), fontsize=8.5, handletextpad=0.3, columnspacing=1.6,
+            ncols=len(handles), fontsize=8.5, handletextpad=0.5, handlelength=1.4,
+            columnspacing=1.8,
         )  # fmt: skip
 
     of_network = [

@@ -33,6 +33,7 @@ from streaming_net_ros.theory import first_frames, response_times
 
 _START_S = 60.0
 _QUIET_S = 2.0
+_FIRST_FRAME_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def run_network(
                 remedy="look at the messages above; check ROS_DOMAIN_ID and the discovery range",
             )
         started_s = time.monotonic()
+        watch.begin()
         player.start()
         host.spin(watch.is_done)
         seconds = time.monotonic() - started_s
@@ -194,6 +196,10 @@ class _Watch:
         self._raise_failures()
         return self._player.is_matched() and self._recorder.is_matched(self._groups)
 
+    def begin(self) -> None:
+        """From now on silence counts."""
+        self._news_s = time.monotonic()
+
     def is_done(self) -> bool:
         self._raise_failures()
         frames = self._recorder.frames_fed()
@@ -209,7 +215,13 @@ class _Watch:
         quiet_s = time.monotonic() - self._news_s
         if self._settings.mode == "realtime":
             return quiet_s > self._tail_s
-        all_in = self._player.unnumbered == 0 or quiet_s > _QUIET_S
+        if frames == 0 and quiet_s > _FIRST_FRAME_S:
+            raise RunError(
+                f"no frame came of {self._player.images} images",
+                where="frame_source",
+                remedy="its messages above say what it refused, or whom it waits for",
+            )
+        all_in = self._player.unnumbered == 0 or (frames > 0 and quiet_s > _QUIET_S)
         if not all_in or not self._is_drained():
             return False
         missing = {n: frames - c for n, c in self._recorder.counts.items() if c < frames}
