@@ -1,4 +1,4 @@
-"""``streaming-net run``: recordings, videos, and what goes wrong, through the real command line."""
+"""``streaming-net run``: recordings, videos, and what goes wrong."""
 
 from __future__ import annotations
 

@@ -192,6 +192,18 @@ def test_realtime_skips_to_the_newest_frame_and_never_builds_a_backlog():
     assert len(box._sources["a"].states) <= 3
 
 
+def test_realtime_falls_silent_when_a_group_would_hear_only_itself():
+    box = mailbox(streaming(chain()), "a", wait_ms=0, limit=1)
+    box.arrive("image", 9, "i9")
+    fired = []
+    for frame in range(10, 20):
+        job = box.next_job(frame * 100 * MS)
+        if job is not None:
+            fired.append((job.frame, sorted(job.inputs)))
+            box.finish(job.frame, f"a{job.frame}")
+    assert fired == [(10, ["image"]), (11, ["a", "image"])]
+
+
 def test_realtime_stays_silent_while_nothing_exists():
     box = mailbox(streaming(chain()), "b", wait_ms=0, limit=0)
     box.arrive("a", 9, "a9")

@@ -8,8 +8,9 @@ order, one at a time. Offline, lockstep and realtime drive this same class (DESI
   first frame on, counted from the frame of the first image (frame law).
 - **realtime**: a frame fires as soon as its inputs are there (eager law), and at the latest at its
   deadline. An input that is then missing is *held*: the newest earlier state stands in for it, up
-  to a limit of frames; beyond that it is *absent* and contributes nothing. A group that is behind
-  skips to the newest frame whose deadline has passed and never builds a backlog.
+  to a limit of frames; beyond that it is *absent* and contributes nothing, and a group that would
+  hear nobody but itself stays silent. A group that is behind skips to the newest frame whose
+  deadline has passed and never builds a backlog.
 
 The class knows no clock (``now_ns`` is handed in), no thread (its owner holds a lock), and nothing
 of what a state is.
@@ -203,8 +204,9 @@ class Mailbox(Generic[State]):
             return None
         self._skip_to_newest(now_ns)
         inputs = self._inputs_for(self._next, now_ns)
-        while inputs is not None and not inputs:
-            # Nothing exists for this frame (realtime, sources gone): the group stays silent.
+        while inputs is not None and not self._hears_others(inputs):
+            # Nobody else's state exists for this frame (realtime, sources gone): silence. A group
+            # that only remembers would otherwise go on for ever after its camera has stopped.
             self._next += 1
             self._skipped += 1
             inputs = self._inputs_for(self._next, now_ns)
@@ -291,6 +293,12 @@ class Mailbox(Generic[State]):
             elif held := box.held_for(wanted, self.rule.deadline.hold_limit_frames):
                 inputs[name] = held
         return inputs
+
+    def _hears_others(self, inputs: Mapping[str, Input[State]]) -> bool:
+        """Lockstep is exact (frame law); realtime needs a state that is not the group's own."""
+        if self.rule.deadline is None:
+            return bool(inputs)
+        return any(source != self.rule.group for source in inputs)
 
     def _may_come(self, source: str, frame: int) -> bool:
         """Realtime: a newer state tells that an older one will not come; one's own is known."""

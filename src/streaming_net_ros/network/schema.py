@@ -26,10 +26,10 @@ from streaming_net_ros.theory import Edge, NetworkGraph
 
 # Names that our own nodes take in the namespace, or that torch's ModuleDict has already.
 RESERVED_NAMES = frozenset(
-    {"frame_source", "container", "player", "recorder", "shared", "forward", "keys", "items", "values", "pop", "clear",
-     "update", "type", "training", "train", "eval", "apply", "to", "half", "float", "double",
-     "cpu", "cuda", "modules", "children", "parameters", "buffers", "register_buffer",
-     "add_module", "extra_repr"}
+    {"frame_source", "container", "player", "recorder", "shared", "forward", "keys", "items",
+     "values", "pop", "clear", "update", "type", "training", "train", "eval", "apply", "to",
+     "half", "float", "double", "cpu", "cuda", "modules", "children", "parameters", "buffers",
+     "register_buffer", "add_module", "extra_repr"}
 )  # fmt: skip
 _NAME = re.compile(r"^[A-Za-z](?:[A-Za-z0-9]|_(?!_))*$")
 

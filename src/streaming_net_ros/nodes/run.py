@@ -188,9 +188,9 @@ class _Watch:
         full = max(times.full_frames for times in response_times(rollout).values())
         grid = FrameGrid(settings.rate_hz or spec.rate_hz)
         # Realtime: what is under way when the last image has left needs this long to come out.
-        self._tail_s = (full + settings.hold_limit_frames + 2) * grid.period_ns / 1e9
+        self._tail_s = (full + 2) * grid.period_ns / 1e9
         self._news = (0, 0)
-        self._news_s = time.monotonic()
+        self._news_s = self._fed_s = time.monotonic()
 
     def is_connected(self) -> bool:
         self._raise_failures()
@@ -208,13 +208,15 @@ class _Watch:
             frames,
             sum(self._recorder.progress.values()) + sum(self._recorder.counts.values()),
         )
+        if news[0] != self._news[0]:
+            self._fed_s = time.monotonic()
         if news != self._news:
             self._news, self._news_s = news, time.monotonic()
         if not self._player.is_done:
             return False
         quiet_s = time.monotonic() - self._news_s
-        if self._settings.mode == "realtime":
-            return quiet_s > self._tail_s
+        if self._settings.mode == "realtime" and frames > 0:
+            return time.monotonic() - self._fed_s > self._tail_s
         if frames == 0 and quiet_s > _FIRST_FRAME_S:
             raise RunError(
                 f"no frame came of {self._player.images} images",
