@@ -3,9 +3,9 @@
 ros2 launch streaming_net_ros streaming_net.launch.py network:=pilot image_topic:=/camera/image_raw
 """
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-from launch import LaunchDescription
 from streaming_net_ros.launching import launch_processes
 
 ARGUMENTS = {

@@ -25,9 +25,8 @@ from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
 from streaming_net_ros.paths import PACKAGE, find_network
 
 if TYPE_CHECKING:
-    from launch.action import Action
-
     from launch import LaunchContext
+    from launch.action import Action
 
 FRAME_SOURCE = "frame_source"
 _STOP_S = 2.0

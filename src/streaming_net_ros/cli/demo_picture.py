@@ -36,9 +36,9 @@ def draw_demo(path: Path, name: str, drive: Path, image_topic: str, judged: Judg
     full = np.concatenate([early[lag:], np.full(lag, np.nan)])
     expert = judged.references[:, 0]
 
-    figure = Figure(figsize=(11, 6.4), layout="constrained")
+    figure = Figure(figsize=(11, 5.8), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.35))
+    grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.9))
     top, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     chosen = np.linspace(0, len(recording.images) - 1 - lag, _PICTURES + 2).astype(int)[1:-1]
     for axes, number in zip(top.subplots(1, _PICTURES), chosen, strict=True):
@@ -95,9 +95,9 @@ def _curves(
     axes.set(
         xlabel="capture time of the image (s)",
         ylabel="steering (left positive)",
-        ylim=(-1.08, 1.35),
+        ylim=(-1.08, 1.4),
         xlim=(0, seconds[-1]),
         title=f"always answering the mean would err by {errors.mean.mae[0]:.3f}",
     )
-    axes.legend(loc="upper center", ncols=3, frameon=False)
+    axes.legend(loc="upper center", ncols=3, frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
