@@ -159,7 +159,7 @@ class TestValidation:
 
         def on_validation(validation):
             kept[validation.step] = (validation.score, weights_of(network))
-            if validation.step == 20:  # from here on it can only get worse
+            if validation.step == 40:  # from here on it can only get worse
                 with torch.no_grad():
                     for parameter in network.parameters():
                         parameter.mul_(50)
@@ -170,10 +170,28 @@ class TestValidation:
             validation=windows_of(toy_segment(seed=1)),
             on_validation=on_validation,
         )
-        assert history.best_step == 20
-        assert kept[20][0] == min(score for score, _ in kept.values())
-        for name, tensor in kept[20][1].items():
+        assert history.best_step == 40
+        assert kept[40][0] < kept[60][0]
+        for name, tensor in kept[40][1].items():
             assert torch.equal(tensor, network.state_dict()[name])
+
+    def test_weights_of_the_second_half_compete_only_with_each_other(self):
+        """Hardly trained weights may look best by luck, on a small part to validate on."""
+        network = tiny_network()
+
+        def on_validation(validation):
+            if validation.step == 20:
+                with torch.no_grad():
+                    for parameter in network.parameters():
+                        parameter.mul_(50)
+
+        validation = windows_of(toy_segment(seed=1))
+        _, history = trained(
+            60, network=network, validation=validation, on_validation=on_validation
+        )
+        by_step = {v.step: v.score for v in history.validations}
+        assert by_step[20] == min(by_step.values())
+        assert history.best_step == min((40, 60), key=by_step.__getitem__)
 
     def test_its_error_is_that_of_the_streams_it_restarts(self):
         segment = toy_segment(WINDOW, seed=2)

@@ -99,9 +99,9 @@ def train(
 ) -> TrainingHistory:
     """Fit a network's weights; it is left with the best ones, in evaluation mode.
 
-    On one CPU thread the same seeds give the same bits. Best are the weights with the smallest
-    validation score, or the last ones without validation. Ctrl-C ends the training early and
-    leaves the best so far.
+    On one CPU thread the same seeds give the same bits. Best are the weights of the second half
+    of the steps with the smallest validation score, or the last ones without validation. Ctrl-C
+    ends the training early and leaves the best so far.
 
     Args:
         network: on its device; any rollout.
@@ -201,12 +201,22 @@ class _Session:
         mae = mean_over_onsets(np.concatenate(errors))
         score = float(np.nanmean(mae / self._scale.cpu().numpy()))
         validation = Validation(step, mae, score)
-        if math.isfinite(score) and all(score < earlier.score for earlier in self.validations):
+        if math.isfinite(score) and self._is_best(validation):
             state = self._network.state_dict()
             self._best = {name: tensor.clone() for name, tensor in state.items()}
             self.best_step = step
         self.validations.append(validation)
         return validation
+
+    def _is_best(self, validation: Validation) -> bool:
+        """Whether to keep these weights rather than earlier ones.
+
+        On a small validation part weights that have hardly learnt can look best by luck; so
+        those of the second half compete only with each other.
+        """
+        half = self._plan.steps / 2
+        rivals = [v for v in self.validations if (v.step > half) == (validation.step > half)]
+        return all(validation.score < rival.score for rival in rivals)
 
     def restore_best(self) -> None:
         """Give the network its best weights."""
