@@ -84,7 +84,7 @@ def demo(
     console.print(f"[bold]4[/] steering against the expert, {judged.errors}")
     lag_ms = 1e3 * (judged.errors.full_frames - judged.errors.first_frames) / spec.rate_hz
     console.print(
-        f"    (the full response to an image comes {lag_ms:.0f} ms after the early one; the car has\n"
+        f"    (an image's full response comes {lag_ms:.0f} ms after its early one; the car has\n"
         "    moved by then, and the response is about newer images too: see docs/training.md)"
     )
     console.print(f"    picture: [bold]{picture}[/]")
