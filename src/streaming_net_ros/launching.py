@@ -74,7 +74,6 @@ def process_list(
     composed: bool = False,
     members: Sequence[str] = (),
     namespace: str,
-    image_topic: str = "",
     remappings: Mapping[str, str] | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> list[Process]:
@@ -86,9 +85,7 @@ def process_list(
         composed: all members in one process; otherwise one process each.
         members: the members to run here; empty runs all.
         namespace: of the network, with or without the leading slash.
-        image_topic: the camera's topic; a name that ends in ``/compressed`` carries compressed
-            images. Empty leaves ``image`` in the namespace.
-        remappings: further topics from -> to.
+        remappings: topics from -> to.
         parameters: of every container.
 
     Raises:
@@ -104,15 +101,20 @@ def process_list(
                 got=member,
             )
     wanted = tuple(name for name in known if not members or name in members)
-    remap = dict(remappings or {})
-    if image_topic.endswith("/compressed"):
-        remap["image/compressed"] = image_topic
-    elif image_topic:
-        remap["image"] = image_topic
     given = {"network": str(network), **(parameters or {})}
     shares = [("container", wanted)] if composed else [(name, (name,)) for name in wanted]
     namespace = "/" + namespace.strip("/")
-    return [Process(name, share, namespace, given, remap) for name, share in shares]
+    return [
+        Process(name, share, namespace, given, dict(remappings or {})) for name, share in shares
+    ]
+
+
+def camera_remapping(input_name: str, topic: str) -> dict[str, str]:
+    """Connects an image input to a camera; a topic ``.../compressed`` carries such images."""
+    if not topic:
+        return {}
+    own = f"{input_name}/compressed" if topic.endswith("/compressed") else input_name
+    return {own: topic}
 
 
 class Children:
@@ -211,7 +213,7 @@ def launch_processes(context: LaunchContext) -> list[Action]:
         composed=_is_true(given, "composed"),
         members=[name.strip() for name in given["groups"].split(",") if name.strip()],
         namespace=given["namespace"] or spec.name,
-        image_topic=given["image_topic"],
+        remappings=camera_remapping(spec.primary_input, given["image_topic"]),
         parameters=parameters,
     )
 

@@ -124,7 +124,10 @@ class Companion(Generic[Image]):
             self._messages.append((stamp_ns, message))
 
     def choose(self, captured_ns: int) -> Image | None:
-        """The message for a frame captured then, or None if there is none, or none yet."""
+        """The message for a frame captured then, or None if there is none, or none yet.
+
+        Before the first message was stamped, frames get that first one.
+        """
         if not self._messages:
             return None
         if self._mode == "lockstep" and self._messages[-1][0] < captured_ns:

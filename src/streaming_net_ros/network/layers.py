@@ -27,7 +27,10 @@ Shape = tuple[int, ...]  # (channels, height, width) or (features,)
 _ROOMS = ("activation", "batchnorm", "channelshuffle", "conv", "dropout", "flatten", "linear",
           "instancenorm", "normalization", "padding", "pixelshuffle", "pooling",
           "upsampling")  # fmt: skip
-_NOT_ONE_TO_ONE = {"Bilinear", "MultiheadAttention", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"}
+_REFUSED = {
+    *("Bilinear", "MultiheadAttention", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"),  # two inputs
+    *("FractionalMaxPool2d", "FractionalMaxPool3d"),  # random even in evaluation
+}
 # Arguments that say how wide the arriving state is: filled in where the file leaves them out.
 _WIDTH_ARGUMENTS = ("in_channels", "in_features", "num_features", "num_channels")
 _NOT_FOR_FILES = {"device", "dtype", "self"}
@@ -44,7 +47,7 @@ def known_layers() -> dict[str, type[nn.Module]]:
             inspect.isclass(member)
             and issubclass(member, nn.Module)
             and not name.startswith("Lazy")
-            and name not in _NOT_ONE_TO_ONE
+            and name not in _REFUSED
             and member.__module__.rsplit(".", 1)[-1] in _ROOMS
         ):
             layers[name] = member

@@ -33,6 +33,8 @@ def as_state(batch: Tensor) -> Tensor:
     strides = state_strides(batch.shape)
     if batch.stride() != strides:  # the same memory; only strides of size-1 dimensions differ
         batch = batch.as_strided(batch.shape, strides, batch.storage_offset())
+    if batch.data_ptr() % ALIGNMENT_BYTES:  # a view into something larger
+        batch = batch.clone(memory_format=torch.preserve_format)
     return batch
 
 

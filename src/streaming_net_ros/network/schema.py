@@ -39,7 +39,7 @@ def _check_name(name: str) -> str:
         raise ValueError(
             "expected a ROS name: letters, digits and single underscores, beginning with a letter"
         )
-    if name in RESERVED_NAMES:
+    if name in RESERVED_NAMES or name.startswith("container_"):
         raise ValueError("this name is taken by the package itself; choose another")
     return name
 
@@ -250,6 +250,12 @@ class NetworkSpec(_Frozen):
         )
         outputs = tuple(dict.fromkeys(spec.group for spec in self.outputs.values()))
         return NetworkGraph(edges, outputs, self.name)
+
+    @property
+    def primary_input(self) -> str:
+        """The input whose messages set the frames: the first camera, or else the first input."""
+        images = [name for name, given in self.inputs.items() if isinstance(given, ImageInput)]
+        return images[0] if images else next(iter(self.inputs))
 
     def group(self, name: str) -> GroupSpec:
         """The group of that name."""

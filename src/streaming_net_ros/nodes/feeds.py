@@ -14,7 +14,7 @@ from streaming_net_ros.errors import BagError, ImageError, ParameterError
 from streaming_net_ros.evaluation.bags import Bag, open_bag
 from streaming_net_ros.network import ImageInput, NetworkSpec
 from streaming_net_ros.nodes import topics
-from streaming_net_ros.nodes.frame_source import message_class, primary_input
+from streaming_net_ros.nodes.frame_source import message_class
 from streaming_net_ros.nodes.player import Message, header_stamp_ns
 from streaming_net_ros.nodes.run import Feed
 from streaming_net_ros.wire import write_rgb8, write_stamp_ns
@@ -47,7 +47,7 @@ def bag_feed(
             raise ParameterError(
                 "no such input", where="--topic", expected=f"one of {list(spec.inputs)}", got=name
             )
-    primary = primary_input(spec)
+    primary = spec.primary_input
     wanted = {**({primary: image_topic} if image_topic else {}), **(named or {})}
     with open_bag(path) as bag:
         chosen = {name: _topic(bag, spec, name, wanted.get(name)) for name in spec.inputs}
@@ -98,7 +98,7 @@ def video_feed(source: Path | int, spec: NetworkSpec, limit: int | None = None) 
     Raises:
         ImageError: it cannot be opened, or gives no frame.
     """
-    primary = primary_input(spec)
+    primary = spec.primary_input
     if not isinstance(spec.inputs[primary], ImageInput):
         raise ImageError("this network hears no camera", where=str(spec.path))
     is_live = isinstance(source, int)

@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 
 from streaming_net_ros.errors import ImageError, RunError, StateError
 from streaming_net_ros.frames import Companion, FlowWindow, Intake
-from streaming_net_ros.network import ImageInput, NetworkSpec, StampedState, VectorInput
+from streaming_net_ros.network import ImageInput, StampedState, VectorInput
 from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health
@@ -52,7 +52,7 @@ class FrameSource(MemberNode):
 
     def __init__(self, container: Container) -> None:
         super().__init__(FRAME_SOURCE, container)
-        self._primary = primary_input(container.spec)
+        self._primary = container.spec.primary_input
         self._is_lockstep = container.settings.mode == "lockstep"
         self._paused = False
         self._steps = 0
@@ -69,7 +69,9 @@ class FrameSource(MemberNode):
         qos = topics.reliable(container.queue_depth)
         options: dict[str, Any] = {"qos_overriding_options": topics.overridable()}
         sensor = topics.camera(settings.mode, settings.queue_frames)
-        self._frames_publisher = self.create_publisher(TimeReference, topics.FRAMES, qos)
+        self._frames_publisher = self.create_publisher(
+            TimeReference, topics.FRAMES, qos, **options
+        )
         self._state_publishers = {
             name: self.create_publisher(Image, topics.state(name), qos, **options)
             for name in container.spec.inputs
@@ -357,12 +359,6 @@ class FrameSource(MemberNode):
         """For the report at the end of a run."""
         dropped = self._intake.dropped if self.is_active or self.fed else 0
         return f"{self.fed} frames fed, {dropped} images dropped, {self._refused} refused"
-
-
-def primary_input(spec: NetworkSpec) -> str:
-    """The input whose messages set the frames: the first camera, or else the first input."""
-    images = [name for name, given in spec.inputs.items() if isinstance(given, ImageInput)]
-    return images[0] if images else next(iter(spec.inputs))
 
 
 def message_class(name: str) -> Any:

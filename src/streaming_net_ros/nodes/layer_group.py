@@ -63,7 +63,7 @@ class LayerGroupNode(MemberNode):
         self._state_publisher = self.create_publisher(
             Image, topics.state(self.group_name), qos, **options
         )
-        self._progress_publisher = self.create_publisher(Header, topics.PROGRESS, qos)
+        self._progress_publisher = self.create_publisher(Header, topics.PROGRESS, qos, **options)
         for output, spec in self._outputs.items():
             message = TwistStamped if spec.publish == "twist" else Image
             self._published[output] = self.create_publisher(

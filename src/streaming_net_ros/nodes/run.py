@@ -24,7 +24,6 @@ from streaming_net_ros.nodes.container import (
     twin_error,
     wait_for_discovery,
 )
-from streaming_net_ros.nodes.frame_source import primary_input
 from streaming_net_ros.nodes.host import Host
 from streaming_net_ros.nodes.player import Message, Player
 from streaming_net_ros.nodes.recorder import Recorder, Write
@@ -103,7 +102,7 @@ def run_network(
         options = {"context": host.context}
         grid = FrameGrid(settings.rate_hz or spec.rate_hz)
         recorder = Recorder(
-            dict(spec.outputs), grid, primary_input(spec), write, options, states=states
+            dict(spec.outputs), grid, spec.primary_input, write, options, states=states
         )
         host.add(recorder)
         container = None

@@ -16,7 +16,7 @@ from streaming_net_ros.frames import Mode
 FRAMES = "frames"
 PROGRESS = "progress"
 DIAGNOSTICS = "/diagnostics"
-READY_NS = 0  # progress of frame 0's stamp before a run: "ready, nothing finished yet"
+READY_NS = -1  # progress with this stamp says "ready": no frame can have it
 
 
 def state(node: str) -> str:
