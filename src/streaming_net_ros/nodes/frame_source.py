@@ -227,7 +227,7 @@ class FrameSource(MemberNode):
         self._is_feeding = True
         self._steps = max(0, self._steps - 1)
         payloads = {**fed.image, **{n: given for n, given in beside.items() if given is not None}}
-        return partial(self._feed, fed.frame, payloads)
+        return partial(self._feed, self._intake, fed.frame, payloads)
 
     def _may_run(self) -> bool:
         """Everybody is connected, nobody said pause, and the last image has left."""
@@ -238,7 +238,8 @@ class FrameSource(MemberNode):
         """Realtime: an image whose frame was taken waits for the next tick."""
         return self._intake.wake_at_ns() if self.is_active and not self._is_feeding else None
 
-    def _feed(self, frame: int, payloads: _Payloads) -> None:
+    def _feed(self, intake: Intake[_Payloads], frame: int, payloads: _Payloads) -> None:
+        """Worker thread. What was under way while the node was reset leaves no trace."""
         container = self.container
         stamp_ns = container.grid.stamp_ns(frame)
         for name, (_, captured_ns) in payloads.items():
@@ -257,8 +258,12 @@ class FrameSource(MemberNode):
                 self._state_publishers[name].publish(image)
             batch = from_payload(torch.from_numpy(payload), form.shape).to(container.device)
             with container.pool.lock:
+                if intake is not self._intake:
+                    return
                 container.deliver(name, frame, StampedState(batch, age_ns))
         with container.pool.lock:
+            if intake is not self._intake:
+                return
             self.fed += 1
             self._is_feeding = False
             self._last_progress_s = time.monotonic()

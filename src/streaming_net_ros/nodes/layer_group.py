@@ -165,14 +165,14 @@ class LayerGroupNode(MemberNode):
     def next_task(self, now_ns: int) -> Task | None:
         """The next frame, if its inputs are there."""
         job = self._mailbox.next_job(now_ns)
-        return None if job is None else partial(self._compute, job)
+        return None if job is None else partial(self._compute, self._mailbox, job)
 
     def wake_at_ns(self) -> int | None:
         """Realtime: the deadline of the next frame."""
         return self._mailbox.wake_at_ns()
 
-    def _compute(self, job: Job[StampedState]) -> None:
-        """Worker thread."""
+    def _compute(self, mailbox: Mailbox[StampedState], job: Job[StampedState]) -> None:
+        """Worker thread. A job that was under way while the node was reset leaves no trace."""
         begun_ns = time.perf_counter_ns()
         with torch.inference_mode():
             batch = self._layers({s: given.state.batch for s, given in job.inputs.items()})
@@ -180,9 +180,13 @@ class LayerGroupNode(MemberNode):
         state = StampedState(batch, newest_capture(job.inputs.values()))
         stamp_ns = self.container.grid.stamp_ns(job.frame)
         with self.container.pool.lock:
+            if mailbox is not self._mailbox:
+                return
             self.container.deliver(self.group_name, job.frame, state)
         self._publish(job.frame, stamp_ns, state)
         with self.container.pool.lock:
+            if mailbox is not self._mailbox:
+                return
             self._ledger.record(done_ns, done_ns - begun_ns, job.held, job.skipped)
             self._mailbox.finish(job.frame, state)
             self._progress_ns = stamp_ns
