@@ -15,21 +15,38 @@ import yaml
 
 from streaming_net_ros.network import StreamingNetwork, parse_network
 
-CHANNELS, SIDE = 16, 32  # a state of 64 KiB
-CONV = {"Conv2d": {"out_channels": CHANNELS, "kernel_size": 3, "padding": 1}}
+CHANNELS, INSIDE, SIDE = 16, 96, 32  # a state of 64 KiB; wider inside a group
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 33_333_333
 
 
+def conv(channels: int) -> dict[str, Any]:
+    """A 3x3 convolution that keeps the size."""
+    return {"Conv2d": {"out_channels": channels, "kernel_size": 3, "padding": 1}}
+
+
 def chain(groups: int, layers: int) -> dict[str, Any]:
-    """A network file's content: ``groups`` groups of ``layers`` convolutions each."""
+    """A network file's content: ``groups`` groups of ``layers`` wide convolutions each.
+
+    The last group ends in two numbers, a control output.
+    """
+    stack = [*[conv(INSIDE)] * layers, conv(CHANNELS)]
+    control = [
+        {"AdaptiveAvgPool2d": {"output_size": 4}},
+        "Flatten",
+        {"Linear": {"out_features": 2}},
+    ]
     names = [f"g{number}" for number in range(groups)]
     return {
         "name": "chain",
         "rate_hz": 30,
         "inputs": {"image": {"type": "image", "height": SIDE, "width": SIDE}},
         "groups": [
-            {"name": name, "edges": [{"source": source, "layers": [CONV] * layers}]}
+            {
+                "name": name,
+                "edges": [{"source": source, "layers": stack}],
+                "apply": control if name == names[-1] else [],
+            }
             for name, source in zip(names, ["image", *names[:-1]], strict=True)
         ],
         "outputs": {"last": {"group": names[-1]}},
@@ -58,7 +75,7 @@ def group_seconds(content: dict[str, Any], repeats: int = 60) -> list[float]:
 
 def layers_for(target_s: float) -> int:
     """How many convolutions take about so long here."""
-    return max(1, round(target_s / (group_seconds(chain(1, 20))[0] / 20)))
+    return max(1, round(target_s / (group_seconds(chain(1, 10))[0] / 10)))
 
 
 def one_node_seconds(content: dict[str, Any], frames: int) -> float:

@@ -205,7 +205,9 @@ class FrameSource(MemberNode):
         if self.is_active:
             self._window.finished(group, frame)
             self._last_progress_s = time.monotonic()
-            self.container.pool.wake(self)
+            waiting = self._intake.next_frame(self.container.pool.now_ns())
+            if waiting is not None and self._window.may_feed(waiting):
+                self.container.pool.wake(self)  # only then: a wake-up costs more than this look
 
     # --- feeding (worker) --------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from streaming_net_ros.theory import first_frames, response_times
 
 _START_S = 60.0
 _QUIET_S = 2.0
+_LOOK_S = 0.02
 _FIRST_FRAME_S = 20.0
 
 
@@ -190,6 +191,7 @@ class _Watch:
         self._tail_s = (full + 2) * grid.period_ns / 1e9
         self._news = (0, 0)
         self._news_s = self._fed_s = time.monotonic()
+        self._look_again_s = 0.0
 
     def is_connected(self) -> bool:
         self._raise_failures()
@@ -200,6 +202,10 @@ class _Watch:
         self._news_s = time.monotonic()
 
     def is_done(self) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._look_again_s:  # asked after every message: look up now and then
+            return False
+        self._look_again_s = now_s + _LOOK_S
         self._raise_failures()
         frames = self._recorder.frames_fed()
         self._on_progress(frames)
