@@ -191,15 +191,13 @@ def launch_processes(context: LaunchContext) -> list[Action]:
     given = context.launch_configurations
     path = find_network(given["network"]).resolve()
     spec = read_network_file(path)
-    parameters = {
-        name: yaml.safe_load(given[name])
-        for name in ("weights", "rollout", "rate_hz", "device")
-        if given[name] != ""
+    parameters: dict[str, Any] = {
+        name: given[name] for name in ("weights", "rollout", "device") if given[name]
     }
     parameters["use_sim_time"] = _is_true(given, "use_sim_time")
     # SIGTERM ends launch without a word to its children: they watch for it themselves.
     parameters["follow_pid"] = os.getpid()
-    if "rate_hz" in parameters:
+    if given["rate_hz"]:
         parameters["rate_hz"] = _rate_hz(given["rate_hz"])
     if given["params_file"] and not Path(given["params_file"]).is_file():
         raise ParameterError(

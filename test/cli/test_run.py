@@ -92,8 +92,32 @@ def test_a_broken_image_in_a_recording_costs_itself_and_is_told(tiny_path, tmp_p
     write_bag(tmp_path / "drive", spoil=(7,))
     done = run(tiny_path, "--bag", tmp_path / "drive", "--namespace", namespace, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["frames"] == FRAMES - 1
+    told = json.loads(done.stdout)
+    assert (told["frames"], told["unnumbered"]) == (FRAMES - 1, 1)
     assert "image" in done.stderr and "expected" in done.stderr
+
+
+def test_images_whose_stamps_do_not_increase_end_the_run_with_the_place(
+    tiny_path, tmp_path, namespace
+):
+    image = "sensor_msgs/msg/Image"
+    with BagWriter(tmp_path / "drive") as writer:
+        for number in range(5):
+            message = message_type(image)(
+                header(min(number, 2)), 12, 16, "rgb8", 0, 48, np.zeros(576, np.uint8)
+            )
+            writer.write("/camera", image, START_NS + number, message)
+    done = run(tiny_path, "--bag", tmp_path / "drive", "--namespace", namespace)
+    assert done.returncode == 2 and "/camera: message 3" in done.stderr, done.stderr
+
+
+@pytest.mark.timeout(180)
+def test_a_recording_of_nothing_but_broken_images_ends_with_an_error(
+    tiny_path, tmp_path, namespace
+):
+    write_bag(tmp_path / "drive", frames=60, spoil=range(60))
+    done = run(tiny_path, "--bag", tmp_path / "drive", "--namespace", namespace)
+    assert done.returncode == 3 and "messages above" in done.stderr, done.stderr
 
 
 def test_a_video_streams(tiny_path, tmp_path, namespace):

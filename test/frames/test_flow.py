@@ -73,3 +73,12 @@ def test_the_automatic_window_is_one_more_than_the_groups():
 def test_a_negative_window_is_refused():
     with pytest.raises(ParameterError, match="window_frames"):
         FlowWindow(streaming(network("image>a")), -1)
+
+
+def test_a_group_has_begun_when_it_has_worked_through_an_image_of_this_run():
+    window = FlowWindow(streaming(network("image>a a>b")), 2)
+    assert not window.has_begun("a")
+    window.fed(10)
+    assert not window.has_begun("a")
+    window.finished("a", 11)
+    assert window.has_begun("a") and not window.has_begun("b")

@@ -79,6 +79,17 @@ def test_lockstep_companion_waits_until_no_later_arrival_can_change_the_choice()
     assert box.choose(200) == "b"
 
 
+def test_lockstep_tells_when_a_companion_message_is_lost():
+    box = Companion("lockstep", queue=2)
+    assert [box.offer(n, n) for n in range(3)] == [True, True, False]
+
+
+def test_realtime_companion_uses_nothing_stale():
+    box = Companion("realtime", limit_ns=100)
+    box.offer(1000, "a")
+    assert box.choose(1100) == "a" and box.choose(1101) is None
+
+
 def test_realtime_companion_takes_the_newest_that_is_there():
     box = Companion("realtime")
     assert box.choose(10) is None

@@ -32,7 +32,7 @@ def test_pause_stops_frames_and_a_step_advances_exactly_one(tiny_path, namespace
         assert len(robot.answers) == 3 and source.fed == 3
         assert robot.call("frame_source/step").success
         assert robot.hears(4)
-        assert source.fed == 4 and container.is_drained is False
+        assert source.fed == 4
         assert robot.call("frame_source/resume").success
         assert robot.hears(8)
         stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in robot.answers]
@@ -83,6 +83,65 @@ def test_a_network_can_be_cleaned_up_and_configured_again(tiny_path, namespace):
         for transition in ("deactivate", "cleanup", "configure", "activate"):
             for member in container.members:
                 getattr(member, f"trigger_{transition}")()
+        assert robot.host.spin(lambda: robot.camera.get_subscription_count() > 0, 10)
+        robot.look(3)
+        assert robot.hears(3)
+
+
+def test_a_group_that_starts_again_in_lockstep_ends_the_run(tiny_path, namespace):
+    from std_msgs.msg import Header
+
+    with composed(tiny_path, namespace) as (container, robot):
+        robot.look(3)
+        assert robot.hears(3)
+        source = container.members[0]
+        source._on_progress(Header(frame_id="deep", stamp=stamp_of_ready()))
+        assert "deep" in str(container.failure) and "memory is lost" in str(container.failure)
+
+
+def stamp_of_ready():
+    from builtin_interfaces.msg import Time
+
+    from streaming_net_ros.nodes import topics
+    from streaming_net_ros.wire import write_stamp_ns
+
+    stamp = Time()
+    write_stamp_ns(stamp, topics.READY_NS)
+    return stamp
+
+
+def test_a_paused_realtime_source_lets_the_workers_sleep(tiny_path, namespace):
+    with composed(tiny_path, namespace, mode="realtime") as (container, robot):
+        robot.look()
+        assert robot.hears(1)
+        robot.call("frame_source/pause")
+        robot.look(2)
+        source = container.members[0]
+        assert robot.host.spin(lambda: len(source._intake) > 0, 10)
+        assert source.wake_at_ns() is None
+
+
+def test_members_may_be_started_in_any_order(tiny_path, namespace):
+    with composed(tiny_path, namespace, autostart=False) as (container, robot):
+        for member in reversed(container.members):
+            member.trigger_configure()
+            member.trigger_activate()
+            robot.host.spin(lambda: False, 0.2)
+        assert robot.host.spin(lambda: robot.camera.get_subscription_count() > 0, 10)
+        robot.look(3)
+        assert robot.hears(3)
+
+
+def test_a_subscriber_that_cannot_match_holds_nobody_up(tiny_path, namespace):
+    from geometry_msgs.msg import TwistStamped
+    from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+
+    with composed(tiny_path, namespace, autostart=False) as (container, robot):
+        latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+        robot.node.create_subscription(TwistStamped, "response/drive", lambda _: None, latched)
+        for transition in ("trigger_configure", "trigger_activate"):
+            for member in container.members:
+                getattr(member, transition)()
         assert robot.host.spin(lambda: robot.camera.get_subscription_count() > 0, 10)
         robot.look(3)
         assert robot.hears(3)

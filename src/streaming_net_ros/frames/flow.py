@@ -36,6 +36,7 @@ class FlowWindow:
         self._first_frames = first_frames(rollout)
         self._done: dict[str, int] = {}  # newest image that a group has worked through
         self._newest: int | None = None
+        self._first_image = 0
 
     def may_feed(self, frame: int) -> bool:
         """True if the image of ``frame`` fits into the window."""
@@ -45,6 +46,7 @@ class FlowWindow:
         """The image of ``frame`` has been fed."""
         if self._newest is None:
             self._done = dict.fromkeys(self._rollout.graph.groups, frame - 1)
+            self._first_image = frame
         self._newest = frame
 
     def finished(self, group: str, frame: int) -> None:
@@ -52,6 +54,10 @@ class FlowWindow:
         if group in self._done:
             image = frame - self._first_frames[group]
             self._done[group] = max(self._done[group], image)
+
+    def has_begun(self, group: str) -> bool:
+        """True once a group has worked through an image of this run."""
+        return group in self._done and self._done[group] >= self._first_image
 
     @property
     def is_drained(self) -> bool:

@@ -111,20 +111,32 @@ class Companion(Generic[Image]):
 
     Each frame gets the newest message that was stamped no later than the frame's capture time. In
     lockstep it waits until a message stamped at or after that time is here, so that the choice
-    does not depend on which topic was faster; realtime takes what is there.
+    does not depend on which topic was faster. Realtime takes what is there, up to an age.
+
+    Args:
+        mode: lockstep or realtime.
+        queue: how many messages may wait.
+        limit_ns: realtime: a message older than this, against the frame's capture, is not used.
     """
 
-    def __init__(self, mode: Mode, queue: int = 1000) -> None:
+    def __init__(self, mode: Mode, queue: int = 1000, limit_ns: int = 10**10) -> None:
         self._mode = mode
-        self._messages: deque[tuple[int, Image]] = deque(maxlen=queue)
+        self._queue = queue
+        self._limit_ns = limit_ns
+        self._messages: deque[tuple[int, Image]] = deque()
 
-    def offer(self, stamp_ns: int, message: Image) -> None:
-        """A message is here; one that is older than its predecessor is ignored."""
-        if not self._messages or stamp_ns >= self._messages[-1][0]:
-            self._messages.append((stamp_ns, message))
+    def offer(self, stamp_ns: int, message: Image) -> bool:
+        """A message is here; one older than its predecessor is ignored. False if one was lost."""
+        if self._messages and stamp_ns < self._messages[-1][0]:
+            return True
+        self._messages.append((stamp_ns, message))
+        if len(self._messages) <= self._queue:
+            return True
+        self._messages.popleft()
+        return self._mode == "realtime"  # there the newest is all that counts
 
     def choose(self, captured_ns: int) -> Image | None:
-        """The message for a frame captured then, or None if there is none, or none yet.
+        """The message for a frame captured then; None if there is none, none yet, or a stale one.
 
         Before the first message was stamped, frames get that first one.
         """
@@ -134,4 +146,6 @@ class Companion(Generic[Image]):
             return None
         while len(self._messages) > 1 and self._messages[1][0] <= captured_ns:
             self._messages.popleft()
-        return self._messages[0][1]
+        stamp_ns, message = self._messages[0]
+        is_stale = self._mode == "realtime" and captured_ns - stamp_ns > self._limit_ns
+        return None if is_stale else message

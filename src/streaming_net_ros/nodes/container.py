@@ -199,12 +199,6 @@ class Container:
         if not self.pool.stop():
             self.node.get_logger().warning("a worker was still computing and is left behind")
 
-    @property
-    def is_drained(self) -> bool:
-        """True if every image that came has been worked through (with the frame source here)."""
-        source = self._by_name.get(FRAME_SOURCE)
-        return source is not None and source.is_drained
-
     def report(self) -> list[str]:
         """The cadence of every member, one line each."""
         return [f"{member.get_name()}: {member.cadence_line()}" for member in self.members]
@@ -290,6 +284,8 @@ def run(host: Host, node: Node, settings: Settings, since_s: float) -> None:
     """
     container = Container(node, settings)
     wait_for_discovery(host, since_s)
+    if host.is_asked_to_end:
+        return
     if twins := container.peers.twins():
         raise twin_error(twins, node.get_namespace())
     container.create_members()

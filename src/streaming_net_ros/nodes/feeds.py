@@ -61,6 +61,7 @@ def bag_feed(
 
     def messages() -> Iterator[Message]:
         images = 0
+        newest_ns: int | None = None
         with open_bag(path) as bag:
             for raw in bag.raw(list(chosen.values())):
                 topic = outgoing[raw.topic]
@@ -68,8 +69,16 @@ def bag_feed(
                 is_image = raw.topic == chosen[primary]
                 if is_image and limit is not None and images >= limit:
                     return
+                if is_image and newest_ns is not None and stamp_ns <= newest_ns:
+                    raise BagError(
+                        "capture times do not increase",
+                        where=f"{path}: {raw.topic}: message {images}",
+                        expected=f"a header stamp above {newest_ns} ns",
+                        got=stamp_ns,
+                    )
+                newest_ns = stamp_ns if is_image else newest_ns
                 images += is_image
-                yield Message(topic, stamp_ns, raw.cdr, is_image)
+                yield Message(topic, stamp_ns, raw.cdr, is_image, raw.log_ns)
 
     return Feed(messages(), types)
 

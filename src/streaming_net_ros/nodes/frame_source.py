@@ -59,6 +59,7 @@ class FrameSource(MemberNode):
         self._refused = 0
         self._last_refusal = ""
         self.fed = 0
+        self.reset()
 
     # --- life cycle --------------------------------------------------------------------------
 
@@ -115,7 +116,11 @@ class FrameSource(MemberNode):
             self.container.grid, settings.mode, settings.queue_frames
         )
         self._companions: dict[str, Companion[tuple[NDArray[Any], int]]] = {
-            name: Companion(settings.mode)
+            name: Companion(
+                settings.mode,
+                16 * settings.queue_frames,
+                settings.hold_limit_frames * self.container.grid.period_ns,
+            )
             for name in self.container.spec.inputs
             if name != self._primary
         }
@@ -169,18 +174,29 @@ class FrameSource(MemberNode):
             if not self.is_active:
                 return
             if name != self._primary:
-                self._companions[name].offer(stamp_ns, (payload, stamp_ns))
+                if not self._companions[name].offer(stamp_ns, (payload, stamp_ns)):
+                    self._lose(f"a message of '{name}'")
             elif not self._intake.offer(
                 stamp_ns, {name: (payload, stamp_ns)}, self.container.pool.now_ns()
             ):
-                self.get_logger().error(
-                    f"image dropped: {self._intake.dropped} so far; in lockstep the publisher "
-                    "must wait, or queue_frames must be larger"
-                    if self._is_lockstep
-                    else f"image displaced by a newer one: {self._intake.dropped} so far",
+                if self._is_lockstep:
+                    self._lose("an image")
+                self.get_logger().warning(
+                    f"image displaced by a newer one: {self._intake.dropped} so far",
                     throttle_duration_sec=5.0,
                 )
             self.container.pool.wake(self)
+
+    def _lose(self, what: str) -> None:
+        """Lockstep loses nothing: what the queue cannot hold ends the run."""
+        self.container.fail(
+            RunError(
+                f"{what} found the queue full in lockstep",
+                where=FRAME_SOURCE,
+                expected=f"at most {self.container.settings.queue_frames} images waiting",
+                remedy="let the publisher wait for 'frames', or raise queue_frames",
+            )
+        )
 
     def _refuse(self, name: str, error: ImageError | StateError) -> None:
         self._refused += 1
@@ -191,9 +207,21 @@ class FrameSource(MemberNode):
         stamp_ns = read_stamp_ns(message.stamp)
         with self.container.pool.lock:
             if stamp_ns == topics.READY_NS:
+                self._check_not_again(message.frame_id)
                 self.ready(message.frame_id)
             else:
                 self.finished(message.frame_id, self.container.grid.frame_at(stamp_ns))
+
+    def _check_not_again(self, group: str) -> None:
+        """Lockstep: a group that starts again has lost its memory; its answers would be wrong."""
+        if self.is_active and self._is_lockstep and self._window.has_begun(group):
+            self.container.fail(
+                RunError(
+                    f"group '{group}' has started again in a lockstep run: its memory is lost",
+                    where=FRAME_SOURCE,
+                    remedy="reset all nodes together, or run in realtime",
+                )
+            )
 
     def ready(self, group: str) -> None:
         """A group can hear and be heard. Called with the lock held."""
@@ -220,7 +248,7 @@ class FrameSource(MemberNode):
             return None
         captured_ns = self._intake.next_capture_ns()
         beside = {name: box.choose(captured_ns) for name, box in self._companions.items()}
-        if any(given is None for given in beside.values()):
+        if self._is_lockstep and any(given is None for given in beside.values()):
             return None
         fed = self._intake.take(now_ns)
         if fed is None:
@@ -238,7 +266,7 @@ class FrameSource(MemberNode):
 
     def wake_at_ns(self) -> int | None:
         """Realtime: an image whose frame was taken waits for the next tick."""
-        return self._intake.wake_at_ns() if self.is_active and not self._is_feeding else None
+        return self._intake.wake_at_ns() if self._may_run() else None
 
     def _feed(self, intake: Intake[_Payloads], frame: int, payloads: _Payloads) -> None:
         """Worker thread. What was under way while the node was reset leaves no trace."""
@@ -325,12 +353,6 @@ class FrameSource(MemberNode):
                     "it died or hangs; lockstep waits for it"
                 )
         self._stalled = stalled
-
-    @property
-    def is_drained(self) -> bool:
-        """True if no image waits and every group has worked through all that were fed."""
-        with self.container.pool.lock:
-            return not len(self._intake) and not self._is_feeding and self._window.is_drained
 
     @property
     def has_worked(self) -> bool:

@@ -84,6 +84,7 @@ class LayerGroupNode(MemberNode):
         self._ledger = FrameLedger(self.container.target_hz)
         self._is_ready = False
         self._progress_ns = -1
+        self._ready_timer.reset()
 
     def release(self) -> None:
         """Leave the topics."""
@@ -215,8 +216,8 @@ class LayerGroupNode(MemberNode):
             for name, element in spec.fields.items():
                 value = float(payload[element])
                 if not math.isfinite(value):
-                    self._not_finite += 1
-                    return  # a control output is never made of NaN
+                    self._withhold(output)
+                    return
                 if spec.limits is not None:
                     value = min(max(value, spec.limits[0]), spec.limits[1])
                 write_field(message, f"twist.{name}", value)
@@ -227,6 +228,14 @@ class LayerGroupNode(MemberNode):
             message.header.frame_id = spec.frame_id
         self._published[output].publish(message)
 
+    def _withhold(self, output: str) -> None:
+        """A control output is never made of NaN."""
+        self._not_finite += 1
+        error = RunError("response is NaN or infinite and is withheld", where=f"output {output}")
+        self.get_logger().error(str(error), throttle_duration_sec=1.0)
+        if self.container.settings.mode == "lockstep":
+            self.container.fail(error)
+
     # --- progress and readiness --------------------------------------------------------------
 
     def _tell_progress(self, stamp_ns: int) -> None:
@@ -236,7 +245,10 @@ class LayerGroupNode(MemberNode):
 
     def _announce(self) -> None:
         """Executor thread: say "ready" until the first frame is finished."""
-        if not self.is_active or self._progress_ns >= 0:
+        if not self.is_active:
+            return
+        if self._progress_ns >= 0:
+            self._ready_timer.cancel()
             return
         if not self._is_ready:
             self._is_ready = self.container.peers.are_matched(
@@ -247,7 +259,10 @@ class LayerGroupNode(MemberNode):
             )
         if self._is_ready:
             self.container.ready(self.group_name)
-            self._tell_progress(topics.READY_NS)
+            # With the lock no worker can begin: nobody hears "ready" after the first progress.
+            with self.container.pool.lock:
+                if self._mailbox.next_frame is None:
+                    self._tell_progress(topics.READY_NS)
 
     @property
     def has_worked(self) -> bool:

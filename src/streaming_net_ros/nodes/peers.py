@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Peers:
         return (
             set(hearers) <= {info.node_name for info in infos}
             and all(
-                publisher.get_subscription_count() >= node.count_subscribers(publisher.topic_name)
+                publisher.get_subscription_count() >= _compatible_readers(node, publisher)
                 for publisher in publishers
             )
             and all(publishers_of(node, subscription) >= 1 for subscription in subscriptions)
@@ -65,6 +66,14 @@ class Peers:
         )
         here = {member.get_name() for member in container.members}
         return sorted(name for name, count in counted.items() if count > (name in here))
+
+
+def _compatible_readers(node: Node, publisher: Publisher) -> int:
+    """Subscriptions anywhere that this publisher can match; others would be waited for in vain."""
+    return sum(
+        qos_check_compatible(publisher.qos_profile, info.qos_profile)[0] != QoSCompatibility.ERROR
+        for info in node.get_subscriptions_info_by_topic(publisher.topic_name)
+    )
 
 
 def publishers_of(node: Node, subscription: Subscription) -> int:

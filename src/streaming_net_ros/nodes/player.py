@@ -32,6 +32,7 @@ class Message:
     Attributes:
         topic: relative to the network's namespace.
         stamp_ns: of its header, or the time of its record.
+        due_ns: when it was recorded; realtime keeps this pace.
         content: a message object, or its CDR bytes.
         is_image: of the input that sets the frames.
     """
@@ -40,6 +41,7 @@ class Message:
     stamp_ns: int
     content: Any
     is_image: bool
+    due_ns: int | None = None
 
 
 def header_stamp_ns(cdr: bytes) -> int:
@@ -133,9 +135,10 @@ class Player(Node):
         first_ns = 0
         for message in messages:
             if self._mode == "realtime" and not self._is_live:
+                due_ns = message.stamp_ns if message.due_ns is None else message.due_ns
                 if begun_s is None:
-                    begun_s, first_ns = time.monotonic(), message.stamp_ns
-                self._sleep_until(begun_s + (message.stamp_ns - first_ns) / 1e9)
+                    begun_s, first_ns = time.monotonic(), due_ns
+                self._sleep_until(begun_s + (due_ns - first_ns) / 1e9)
             with self._changed:
                 while self._mode == "lockstep" and len(self._unnumbered) >= _AHEAD_IMAGES:
                     if self._is_stopping:

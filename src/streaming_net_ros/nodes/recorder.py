@@ -60,7 +60,7 @@ class Recorder(Node):
         self.disordered = 0
         self._newest_ns = dict.fromkeys(outputs, -1)
         self.progress: dict[str, int] = {}  # newest finished frame by group
-        self.first_frame: int | None = None
+        self.frames = 0  # that the frame source has told of
         self.last_frame: int | None = None
         self._heard = []
         self._ready: set[str] = set()
@@ -75,7 +75,9 @@ class Recorder(Node):
             name = self.resolve_topic_name(topics.state(group))
             heard = partial(self._on_state, name, image_name)
             self._heard.append(self.create_subscription(image, name, heard, qos, raw=True))
-        self.create_subscription(TimeReference, topics.FRAMES, self._on_frame, qos)
+        self._heard.append(
+            self.create_subscription(TimeReference, topics.FRAMES, self._on_frame, qos)
+        )
         self.create_subscription(Header, topics.PROGRESS, self._on_progress, qos)
 
     def is_matched(self, groups: Iterable[str]) -> bool:
@@ -86,12 +88,6 @@ class Recorder(Node):
         was made last, so that a publisher which reaches it has met those of the responses too.
         """
         return set(groups) <= self._ready and all(publishers_of(self, s) > 0 for s in self._heard)
-
-    def frames_fed(self) -> int:
-        """How many frames the frame source has told of."""
-        if self.first_frame is None or self.last_frame is None:
-            return 0
-        return self.last_frame - self.first_frame + 1
 
     def _on_response(self, output: str, topic: str, kind: str, cdr: bytes) -> None:
         stamp_ns = header_stamp_ns(cdr)
@@ -107,7 +103,7 @@ class Recorder(Node):
         if message.source != self._primary:
             return
         frame = self._grid.frame_at(read_stamp_ns(message.header.stamp))
-        self.first_frame = frame if self.first_frame is None else self.first_frame
+        self.frames += 1
         self.last_frame = frame
 
     def _on_progress(self, message: Header) -> None:

@@ -34,6 +34,7 @@ _START_S = 60.0
 _QUIET_S = 2.0
 _LOOK_S = 0.02
 _FIRST_FRAME_S = 20.0
+_STANDS_STILL_S = 20.0  # longer than any frame takes
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ class _Watch:
             return False
         self._look_again_s = now_s + _LOOK_S
         self._raise_failures()
-        frames = self._recorder.frames_fed()
+        frames = self._recorder.frames
         self._on_progress(frames)
         news = (
             frames,
@@ -217,9 +218,15 @@ class _Watch:
             self._fed_s = time.monotonic()
         if news != self._news:
             self._news, self._news_s = news, time.monotonic()
+        quiet_s = now_s - self._news_s
         if not self._player.is_done:
+            if self._settings.mode == "lockstep" and quiet_s > _STANDS_STILL_S:
+                raise RunError(
+                    f"the run stands still after {self._player.images} images and {frames} frames",
+                    where="frame_source",
+                    remedy="its messages above say what it refused, or whom it waits for",
+                )
             return False
-        quiet_s = time.monotonic() - self._news_s
         if self._settings.mode == "realtime" and frames > 0:
             return time.monotonic() - self._fed_s > self._tail_s
         if frames == 0 and quiet_s > _FIRST_FRAME_S:
@@ -256,9 +263,9 @@ class _Watch:
     def result(self, seconds: float, was_interrupted: bool) -> RunResult:
         return RunResult(
             images=self._player.images,
-            frames=self._recorder.frames_fed(),
+            frames=self._recorder.frames,
             responses=dict(self._recorder.counts),
-            unnumbered=self._player.unnumbered,
+            unnumbered=max(0, self._player.images - self._recorder.frames),
             disordered=self._recorder.disordered,
             seconds=seconds,
             was_interrupted=was_interrupted,

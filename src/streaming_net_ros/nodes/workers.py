@@ -8,6 +8,7 @@ while layers run, messages are made or images are decoded.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -68,9 +69,10 @@ class WorkerPool:
         with self.lock:
             self._is_stopping = True
             self.lock.notify_all()
+        end_s = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join(timeout_s)
+                thread.join(max(0.0, end_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def add(self, member: Member) -> None:
