@@ -185,3 +185,10 @@ def test_every_key_of_diagnostics_stands_in_the_docs(write_network, tiny, namesp
         keys = {key for member in container.members for key in member.health().values}
     keys = {re.sub(r"/.*", "/SOURCE", key) for key in keys}
     assert told == keys | {"held/SOURCE"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_links_of_the_pages_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
+    relative = [link for link in links if "://" not in link]
+    assert [link for link in relative if not (path.parent / link).exists()] == []
