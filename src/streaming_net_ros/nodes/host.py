@@ -27,8 +27,8 @@ _SPIN_S = 0.1
 def make_executor(context: rclpy.Context) -> Executor:
     """The executor with the cheapest wake-up that this rclpy has.
 
-    EventsExecutor (Kilted on): 0.25 instead of 0.7 to 2.4 ms of CPU a message, whatever the number
-    of nodes; see benchmarks/executors.py. Its ``spin`` is not used: ``spin_once`` can be ended.
+    EventsExecutor (Kilted on) takes a third to a fifth of the CPU time per message, however many
+    nodes there are (benchmarks/executors.py). Its ``spin`` is not used: ``spin_once`` can be ended.
     """
     try:
         from rclpy.experimental import EventsExecutor
