@@ -28,7 +28,7 @@ def make_executor(context: rclpy.Context) -> Executor:
     """The executor with the cheapest wake-up that this rclpy has.
 
     EventsExecutor (Kilted on) takes a third to a fifth of the CPU time per message, however many
-    nodes there are (benchmarks/executors.py). Its ``spin`` is not used: ``spin_once`` can be ended.
+    nodes there are (benchmarks/executors.py). Its ``spin`` cannot be ended; ``spin_once`` can.
     """
     try:
         from rclpy.experimental import EventsExecutor
