@@ -17,10 +17,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
+from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import diagnostic_array
 from streaming_net_ros.nodes.host import Host, has_ended
-from streaming_net_ros.nodes.settings import FRAME_SOURCE, Settings, declare_settings
+from streaming_net_ros.nodes.settings import Settings, declare_settings
 
 CONTAINER = "container"
 _DIAGNOSTICS_PERIOD_S = 1.0

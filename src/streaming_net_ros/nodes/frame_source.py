@@ -23,12 +23,12 @@ from std_srvs.srv import Trigger
 
 from streaming_net_ros.errors import ImageError, RunError, StateError
 from streaming_net_ros.frames import Companion, FlowWindow, Intake
+from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network import ImageInput, StampedState, VectorInput
 from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.member import MemberNode
-from streaming_net_ros.nodes.settings import FRAME_SOURCE
 from streaming_net_ros.nodes.workers import Task
 from streaming_net_ros.wire import (
     decode_camera,

@@ -18,8 +18,7 @@ from rclpy.node import Node
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames import Mode
-
-FRAME_SOURCE = "frame_source"
+from streaming_net_ros.launching import FRAME_SOURCE
 
 
 @dataclass(frozen=True)
