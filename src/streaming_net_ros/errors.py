@@ -74,6 +74,10 @@ class BagError(StreamingNetError):
     """A recording that is missing, damaged, or lacks what was asked of it."""
 
 
+class DataError(StreamingNetError):
+    """Data to learn from that are missing, damaged, or do not fit together."""
+
+
 class ParameterError(StreamingNetError):
     """A parameter or command line value out of its range."""
 

@@ -36,16 +36,29 @@ def find_network(name: str) -> Path:
     Raises:
         NetworkFileError: neither exists; the shipped ones are listed.
     """
+    return _find(name, "networks", "network")
+
+
+def find_experiment(name: str) -> Path:
+    """The experiment file of that path, or the shipped one of that name.
+
+    Raises:
+        NetworkFileError: neither exists; the shipped ones are listed.
+    """
+    return _find(name, "experiments", "experiment")
+
+
+def _find(name: str, folder: str, kind: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = share_directory() / "config" / "networks"
+    shipped = share_directory() / "config" / folder
     if (shipped / f"{name}.yaml").is_file():
         return shipped / f"{name}.yaml"
     names = sorted(file.stem for file in shipped.glob("*.yaml"))
     raise NetworkFileError(
-        "no such network file",
+        f"no such {kind} file",
         where=name,
-        expected="a path, or one of the shipped networks: " + ", ".join(names),
+        expected=f"a path, or one of the shipped {kind}s: " + ", ".join(names),
         remedy="check the path",
     )

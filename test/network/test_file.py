@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import yaml
 
 from networks import TINY
 from streaming_net_ros.errors import NetworkFileError, RolloutError, StreamingNetError
@@ -144,6 +145,172 @@ def test_a_choice_that_is_no_rollout_is_refused(choice):
         rollout_of(parse_network(TINY), choice)
 
 
+BASE = {**yaml.safe_load(REPEATED), "constants": {"width": 4, "last": 3}}
+BASE["groups"][1]["repeat"]["i"] = [1, "$last"]
+BASE["outputs"] = {"first": {"group": "h0"}}
+
+
+def test_a_file_on_a_base_reads_as_if_it_were_written_whole(write_network):
+    own = {"name": "other", "rate_hz": 5, "outputs": {"third": {"group": "h3"}}}
+    write_network(BASE, "base.yaml")
+    spec = read_network_file(write_network({"base": "base.yaml", **own}))
+    whole = read_network_file(write_network({**BASE, **own}, "whole.yaml"))
+    assert spec.model_copy(update={"path": whole.path}) == whole
+    assert list(spec.outputs) == ["third"]  # replaced whole, not merged
+    assert spec.path.name == "network.yaml"
+
+
+def test_constants_are_merged_by_name_and_write_out_the_base(write_network):
+    write_network(BASE, "base.yaml")
+    spec = read_network_file(write_network({"base": "base.yaml", "constants": {"last": 5}}))
+    assert [group.name for group in spec.groups] == ["h0", "h1", "h2", "h3", "h4", "h5"]
+    assert state_shapes(spec)["h5"] == (4, 8, 8)  # the base's width
+
+
+def test_constants_of_a_call_win_over_those_of_the_file_and_of_its_base(write_network):
+    base = write_network(BASE, "base.yaml")
+    path = write_network({"base": "base.yaml", "constants": {"last": 1}})
+    shapes = state_shapes(read_network_file(path, constants={"last": 2, "width": 6}))
+    assert shapes["h2"] == (6, 8, 8) and "h3" not in shapes
+    assert len(read_network_file(path).groups) == 2  # that call's own
+    assert len(read_network_file(base, constants={"last": 0}).groups) == 1
+
+
+@pytest.mark.parametrize("on", [{}, {"base": "base.yaml"}])
+def test_a_constant_of_a_call_that_the_file_does_not_know_is_refused(on, write_network):
+    write_network(BASE, "base.yaml")
+    path = write_network(on or BASE)
+    with pytest.raises(NetworkFileError) as error:
+        read_network_file(path, constants={"widht": 8})
+    assert str(error.value) == (
+        f"{path}: constant 'widht' is not one of the file's: expected one of last, width; "
+        "did you mean 'width'?"
+    )
+    with pytest.raises(NetworkFileError, match="expected no constant"):
+        read_network_file(write_network(TINY), constants={"width": 8})
+
+
+def test_a_base_may_leave_a_constant_to_the_files_on_it(write_network):
+    base = write_network({**BASE, "constants": {"width": 4}}, "base.yaml")
+    path = write_network({"base": "base.yaml", "constants": {"last": 2}})
+    assert len(read_network_file(path).groups) == 3
+    assert len(read_network_file(base, constants={"last": 1}).groups) == 2
+    with pytest.raises(NetworkFileError, match=r"unknown constant '\$last'"):
+        read_network_file(base)
+
+
+def test_a_constant_that_only_the_file_itself_uses_is_no_slip(write_network):
+    write_network(BASE, "base.yaml")
+    outputs = {"outputs": {"mine": {"group": "$heard"}}, "constants": {"heard": "h2"}}
+    spec = read_network_file(write_network({"base": "base.yaml", **outputs}))
+    assert spec.outputs["mine"].group == "h2"
+
+
+def test_bases_have_bases_each_relative_to_the_file_that_names_it(tmp_path, write_network):
+    (tmp_path / "far" / "farther").mkdir(parents=True)
+    write_network({**BASE, "rollout": "sequential"}, "far/farther/base.yaml")
+    write_network(
+        {"base": "farther/base.yaml", "rate_hz": 7, "constants": {"last": 5}}, "far/middle.yaml"
+    )
+    path = write_network({"base": "far/middle.yaml", "constants": {"width": 2}})
+    spec = read_network_file(path)
+    assert (spec.rate_hz, spec.rollout) == (7, "sequential")
+    assert state_shapes(spec)["h5"] == (2, 8, 8)
+    absolute = {"base": str(tmp_path / "far" / "middle.yaml"), "constants": {"width": 2}}
+    assert read_network_file(write_network(absolute)) == spec
+    assert parse_network({**absolute, "base": "far/middle.yaml"}, path) == spec
+
+
+def test_weights_and_description_are_not_inherited(write_network, tmp_path):
+    told = {"weights": "base.safetensors", "description": "the base"}
+    write_network({**BASE, **told}, "base.yaml")
+    write_network({"base": "base.yaml"}, "middle.yaml")
+    for base in ("base.yaml", "middle.yaml"):
+        spec = read_network_file(write_network({"base": base}))
+        assert spec.weights is None and spec.description == ""
+    (tmp_path / "sub").mkdir()
+    again = read_network_file(write_network({"base": "../base.yaml", **told}, "sub/again.yaml"))
+    assert again.weights_path == tmp_path / "sub" / "base.safetensors"
+    assert again.description == "the base"
+
+
+def test_at_most_eight_bases_lie_below_one_another(write_network):
+    write_network(BASE, "0.yaml")
+    for i in range(1, 10):
+        path = write_network({"base": f"{i - 1}.yaml"}, f"{i}.yaml")
+        if i == 8:
+            assert read_network_file(path).name == "chain"
+    with pytest.raises(NetworkFileError, match="more than 8 bases, one below the other"):
+        read_network_file(path)
+
+
+ON = {"base": "base.yaml"}
+# Files by name, the first of them read; where the error stands; what it says.
+BROKEN_BASES = {
+    "a slip in a constant": (
+        {"x.yaml": {**ON, "constants": {"widht": 8}}, "base.yaml": BASE}, "x.yaml: constants: ",
+        "constant 'widht' is not one of the base's: expected one of last, width; did you mean 'width'?"),
+    "a slip in a base": (
+        {"x.yaml": {"base": "m.yaml"}, "m.yaml": {**ON, "constants": {"lst": 8}}, "base.yaml": BASE},
+        "m.yaml: constants: ", "did you mean 'last'?"),
+    "a slip that hits what the base leaves open": (
+        {"x.yaml": {**ON, "constants": {"lst": 8}}, "base.yaml": {**BASE, "constants": {"width": 4}}},
+        "x.yaml: constants: ", "expected one of width, last; did you mean 'last'?"),
+    "itself": (
+        {"x.yaml": {"base": "x.yaml"}}, "x.yaml: base: ", "go in a circle: x.yaml -> x.yaml"),
+    "a circle of three": (
+        {"x.yaml": {"base": "y.yaml"}, "y.yaml": {"base": "./z.yaml"}, "z.yaml": {"base": "x.yaml"}},
+        "z.yaml: base: ", "go in a circle: x.yaml -> y.yaml -> ./z.yaml -> x.yaml"),
+    "a circle further down": (
+        {"x.yaml": {"base": "y.yaml"}, "y.yaml": {"base": "z.yaml"}, "z.yaml": {"base": "y.yaml"}},
+        "z.yaml: base: ", "go in a circle: x.yaml -> y.yaml -> z.yaml -> y.yaml"),
+    "missing": ({"x.yaml": ON}, "x.yaml: base: ", "no such base: expected the path"),
+    "missing below": (
+        {"x.yaml": ON, "base.yaml": {"base": "y.yaml"}}, "base.yaml: base: ", "got y.yaml"),
+    "a name without its ending": (
+        {"x.yaml": {"base": "base"}, "base.yaml": BASE}, "x.yaml: base: ", "got base"),
+    "a folder": ({"x.yaml": {"base": "."}}, "x.yaml: base: ", "no such base"),
+    "a name that no file can have": ({"x.yaml": {"base": "a\0b"}}, "x.yaml: base: ", "no such base"),
+    "a name too long": ({"x.yaml": {"base": "b" * 300}}, "x.yaml: base: ", "no such base"),
+    "a number": ({"x.yaml": {"base": 3}}, "x.yaml: base: ", "expected text, got int"),
+    "nothing": ({"x.yaml": {"base": None}}, "x.yaml: base: ", "expected text, got NoneType"),
+    "a base that is no mapping": ({"x.yaml": ON, "base.yaml": [1]}, "base.yaml: ", "not a network file"),
+    "constants of a base a list": (
+        {"x.yaml": ON, "base.yaml": {**BASE, "constants": [1]}}, "base.yaml: constants: ",
+        "names to values"),
+    "constants a list": (
+        {"x.yaml": {**ON, "constants": [1]}, "base.yaml": BASE}, "x.yaml: constants: ",
+        "names to values"),
+    "a key of the base": (
+        {"x.yaml": ON, "base.yaml": {**BASE, "rate_hz": 0}}, "base.yaml): rate_hz: ", "greater than"),
+    "a group of the base": (
+        {"x.yaml": {**ON, "constants": {"last": "many"}}, "base.yaml": BASE},
+        "base.yaml): groups[1].repeat.i: ", "not a range"),
+    "a block of the base": (
+        {"x.yaml": ON, "base.yaml": {**BASE, "blocks": {"conv": [{"block": "covn"}]}}},
+        "base.yaml): blocks.conv[0]: ", "unknown block"),
+    "a key of its own": (
+        {"x.yaml": {**ON, "rate_hz": 0}, "base.yaml": BASE}, "x.yaml: rate_hz: ", "greater than"),
+    "a rollout of the base": (
+        {"x.yaml": {**ON, "constants": {"last": 1}},
+         "base.yaml": {**BASE, "rollout": {"delays": {"h1 -> h2": 1}}}},
+        "base.yaml): rollout: ", "no edge 'h1 -> h2'"),
+    "a slip in base itself": ({"x.yaml": {**BASE, "bas": "y.yaml"}}, "x.yaml: bas: ", "did you mean 'base'?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN_BASES)
+def test_a_broken_base_gives_one_line_with_the_file_and_the_place(case, tmp_path, write_network):
+    files, place, hint = BROKEN_BASES[case]
+    path, *_ = [write_network(content, name) for name, content in files.items()]
+    with pytest.raises(NetworkFileError) as error:
+        read_network_file(path)
+    line = str(error.value)
+    assert f"/{place}" in line and hint in line, line
+    assert str(tmp_path) in line and "\n" not in line and len(line) < 600
+    assert str(path) in line or place.endswith((".yaml: ", ": base: ", ": constants: ")), line
+
+
 def _set(path, value):
     """Change one place of the tiny network; a value of ... removes it."""
 
@@ -237,6 +404,11 @@ BROKEN = {
         "rollout", "stem -> memory -> deep -> stem"),
     "unknown constant": (_set([*DEEP, "merge"], "$merge"), "merge", "unknown constant"),
     "unknown index": (_set([*DEEP, "name"], "deep{i}"), "name", "unknown index"),
+    "a key of the reader's own": (_set(["path"], "x.yaml"), "path", "unknown key"),
+    "constants a list": (_set(["constants"], [1]), "constants", "names to values"),
+    "constants without a name": (_set(["constants"], {1: 2, "a": 3}), "constants", "names to values"),
+    "a constant list for a key": (
+        lambda c: {**c, "constants": {"w": [1]}, "inputs": {"$w": 1}}, "inputs.$w", "one value"),
     "unknown block": (_set(LAYERS, [{"block": "conv"}]), "layers[0]", "unknown block"),
     "block inside itself": (
         lambda c: {**_set(LAYERS, [{"block": "b"}])(c), "blocks": {"b": [{"block": "b"}]}},
@@ -276,6 +448,15 @@ TEXTS = {
         "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
         "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n", "too large"),
     "an alias to itself": ("a: &a [*a]\n", "too large"),
+    "an alias to itself in a constant": ("constants: {a: &a [*a]}\nb: $a\n", "too large"),
+    "alias bomb in a constant": (
+        "constants:\n  a: &a [x,x,x,x,x,x,x,x,x]\n  b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+        "  c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n  d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
+        "  e: [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [$e, $e]\n", "too large"),
+    "blocks that double": (
+        "blocks:\n  b0: [ReLU]\n"
+        + "".join(f"  b{i}: [block: b{i - 1}, block: b{i - 1}]\n" for i in range(1, 24))
+        + "groups: [block: b23]\n", "too large"),
     "deep nesting": ("a: " + "[" * 3000 + "]" * 3000, "not valid YAML"),
     "a date as name": ("name: 2020-01-01\nrate_hz: 3\n", "name"),
 }  # fmt: skip

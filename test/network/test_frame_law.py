@@ -68,11 +68,10 @@ def by_step(network, frames):
     state, made = network.init_state(), {group: {} for group in network.groups}
     with torch.inference_mode():
         for t, given in enumerate(frames):
-            new = network.states(state, given)
+            state, new = network.advance(state, given)
             for group, states in made.items():
                 if new[group] is not None:
                     states[t] = new[group]
-            state, _ = network.step(state, given)
     return made
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from streaming_net_ros.cli import demo, plan, run, simulate, train
+from streaming_net_ros.cli import demo, experiment, plan, run, simulate, train
 from streaming_net_ros.errors import StreamingNetError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("demo")(demo.demo)
+app.command("experiment")(experiment.experiment)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("simulate")(simulate.simulate)

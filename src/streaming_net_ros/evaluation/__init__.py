@@ -1,9 +1,20 @@
-"""Judging on recordings: bags in and out, and the errors of early and full responses.
+"""Judging: bags in and out, errors of early and full responses, accuracy while answers come.
 
 Knows rosbags and numpy; no rclpy. Imported by ``training``, by ``cli``, and by whoever evaluates.
 """
 
+from streaming_net_ros.evaluation.answers import ClassAnswers, first_step_at
 from streaming_net_ros.evaluation.bag_writer import BagWriter, message_type
 from streaming_net_ros.evaluation.bags import Bag, Recording, Series, align, open_bag
 
-__all__ = ["Bag", "BagWriter", "Recording", "Series", "align", "message_type", "open_bag"]
+__all__ = [
+    "Bag",
+    "BagWriter",
+    "ClassAnswers",
+    "Recording",
+    "Series",
+    "align",
+    "first_step_at",
+    "message_type",
+    "open_bag",
+]

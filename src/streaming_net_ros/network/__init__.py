@@ -4,8 +4,12 @@ Knows torch, and nothing of ROS. ``file`` reads and checks, ``shapes`` infers, `
 ``network`` compute, ``weights`` stores, ``offline`` drives the mailboxes without ROS.
 """
 
+from streaming_net_ros.network.expand import read_yaml
 from streaming_net_ros.network.file import parse_network, read_network_file, rollout_of
+from streaming_net_ros.network.findings import first_finding
 from streaming_net_ros.network.group import LayerGroup
+from streaming_net_ros.network.layers import InputNormalisation, build_stack, seeded
+from streaming_net_ros.network.named import checked_arguments, find_named, first_line
 from streaming_net_ros.network.network import NetworkState, StreamingNetwork
 from streaming_net_ros.network.offline import (
     GroupFrame,
@@ -14,14 +18,27 @@ from streaming_net_ros.network.offline import (
     newest_capture,
     run_offline,
 )
-from streaming_net_ros.network.schema import ImageInput, NetworkSpec, OutputSpec, VectorInput
+from streaming_net_ros.network.schema import (
+    Frozen,
+    ImageInput,
+    Layers,
+    Named,
+    NetworkSpec,
+    OutputSpec,
+    VectorInput,
+    named,
+)
 from streaming_net_ros.network.shapes import state_shapes
 from streaming_net_ros.network.weights import load_weights, save_weights
 
 __all__ = [
+    "Frozen",
     "GroupFrame",
     "ImageInput",
+    "InputNormalisation",
     "LayerGroup",
+    "Layers",
+    "Named",
     "NetworkSpec",
     "NetworkState",
     "OfflineRollout",
@@ -29,12 +46,20 @@ __all__ = [
     "StampedState",
     "StreamingNetwork",
     "VectorInput",
+    "build_stack",
+    "checked_arguments",
+    "find_named",
+    "first_finding",
+    "first_line",
     "load_weights",
+    "named",
     "newest_capture",
     "parse_network",
     "read_network_file",
+    "read_yaml",
     "rollout_of",
     "run_offline",
     "save_weights",
+    "seeded",
     "state_shapes",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from streaming_net_ros.errors import NetworkFileError, RolloutError, shortened
-from streaming_net_ros.network.expand import expand, read_yaml
+from streaming_net_ros.network.expand import MAX_ITEMS, Places, expand, on_base, read_yaml
 from streaming_net_ros.network.schema import (
     EdgeSpec,
     GroupSpec,
@@ -29,43 +29,61 @@ from streaming_net_ros.network.schema import (
 from streaming_net_ros.theory import Rollout, hybrid, parse_table, sequential, streaming
 
 
-def read_network_file(path: Path | str) -> NetworkSpec:
-    """Read and check a network file.
+def read_network_file(path: Path | str, constants: Mapping[str, Any] | None = None) -> NetworkSpec:
+    """Read and check a network file, and the files that it is built on.
 
     Args:
         path: the YAML file.
+        constants: win over those of the file, in this process only: whoever reads the same path
+            without them gets another network.
 
     Raises:
-        NetworkFileError: anything in it that is not right, with the place and the remedy.
+        NetworkFileError: anything in it that is not right, with the place and the remedy; or a
+            constant that the file does not know.
     """
     path = Path(path)
-    return parse_network(read_yaml(path), path)
+    return parse_network(read_yaml(path), path, constants)
 
 
-def parse_network(content: Mapping[str, Any], path: Path | str = "network.yaml") -> NetworkSpec:
+def parse_network(
+    content: Mapping[str, Any],
+    path: Path | str = "network.yaml",
+    constants: Mapping[str, Any] | None = None,
+) -> NetworkSpec:
     """Check a network that is already in memory as plain mappings and lists.
+
+    Args:
+        content: what a network file may say.
+        path: where it would stand; its ``base`` and ``weights`` are relative to that.
+        constants: as for ``read_network_file``.
 
     Raises:
         NetworkFileError: as for ``read_network_file``.
     """
     where = str(path)
-    content = _with_blocks(expand(dict(content), where), where)
+    whole, places = on_base(content, Path(path), constants)
+    whole = _with_blocks(expand(whole, places), places)
+    if "path" in whole:  # the reader's own word: pydantic would take it for known
+        known = ", ".join(_known_keys(("path",)))
+        raise NetworkFileError(
+            "unknown key", where=places.at("path"), remedy=f"known keys: {known}"
+        )
     try:
-        spec = NetworkSpec.model_validate({**content, "path": Path(path)})
+        spec = NetworkSpec.model_validate({**whole, "path": Path(path)})
     except ValidationError as error:
-        raise _told(error, where) from None
+        raise _told(error, places) from None
     try:
         graph = spec.graph
         unused = [name for name in spec.inputs if name not in graph.inputs]
         if unused:
             raise NetworkFileError(
                 f"no group hears the input '{unused[0]}'",
-                where=f"{where}: inputs.{unused[0]}",
+                where=places.at(f"inputs.{unused[0]}"),
                 remedy="remove it, or give a group an edge from it",
             )
         rollout_of(spec)
     except RolloutError as error:
-        raise NetworkFileError(str(error), where=f"{where}: rollout") from None
+        raise NetworkFileError(str(error), where=places.at("rollout")) from None
     except NetworkFileError as error:
         if where in str(error):
             raise
@@ -114,15 +132,25 @@ def rollout_of(spec: NetworkSpec, choice: str | Path | None = None) -> Rollout:
     return parse_table(text, graph)
 
 
-def _with_blocks(content: dict[str, Any], where: str) -> dict[str, Any]:
+def _with_blocks(content: dict[str, Any], places: Places) -> dict[str, Any]:
     """Put named blocks (lists of layers, each use with weights of its own) where they are used."""
     blocks = content.pop("blocks", {}) or {}
     if not (isinstance(blocks, dict) and all(isinstance(b, list) for b in blocks.values())):
         raise NetworkFileError(
-            "blocks must map names to lists of layers", where=f"{where}: blocks", got=blocks
+            "blocks must map names to lists of layers", where=places.at("blocks"), got=blocks
         )
 
+    count = 0
+
     def put(value: Any, path: str, inside: tuple[str, ...]) -> Any:
+        nonlocal count
+        count += 1
+        if count > MAX_ITEMS:
+            raise NetworkFileError(
+                "the file grows too large when blocks are written out",
+                where=places.at(path),
+                expected=f"at most {MAX_ITEMS} values",
+            )
         if isinstance(value, dict):
             return {k: put(v, f"{path}.{k}".lstrip("."), inside) for k, v in value.items()}
         if not isinstance(value, list):
@@ -131,7 +159,7 @@ def _with_blocks(content: dict[str, Any], where: str) -> dict[str, Any]:
         for number, item in enumerate(value):
             if isinstance(item, dict) and set(item) == {"block"}:
                 name = item["block"]
-                place = f"{where}: {path}[{number}]"
+                place = places.at(f"{path}[{number}]")
                 if name in inside:
                     raise NetworkFileError(f"block '{name}' contains itself", where=place)
                 if not isinstance(name, str) or name not in blocks:
@@ -148,11 +176,11 @@ def _with_blocks(content: dict[str, Any], where: str) -> dict[str, Any]:
     return result
 
 
-def _told(error: ValidationError, where: str) -> NetworkFileError:
+def _told(error: ValidationError, places: Places) -> NetworkFileError:
     """Pydantic's findings as one line about the first, with a count of the others."""
     findings = error.errors(include_url=False)
     first = findings[0]
-    path = _path(first["loc"])
+    place = places.at(_path(first["loc"]).lstrip(".") or "file")
     message = first["msg"].removeprefix("Value error, ")
     remedy = f"and {len(findings) - 1} more; mend this one first" if len(findings) > 1 else ""
     kind = first["type"]
@@ -173,7 +201,7 @@ def _told(error: ValidationError, where: str) -> NetworkFileError:
         what, expected, got = "value not allowed", message, first["input"]
     return NetworkFileError(
         what,
-        where=f"{where}: {path.lstrip('.') or 'file'}",
+        where=place,
         expected=expected,
         got=None if got is None else shortened(got),
         remedy=remedy,
@@ -202,4 +230,5 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     for part in reversed(location[:-1]):
         if part in models:
             return list(models[str(part)].model_fields)
-    return [*NetworkSpec.model_fields, "constants", "blocks"]
+    own = [name for name in NetworkSpec.model_fields if name != "path"]
+    return [*own, "constants", "blocks", "base"]

@@ -7,18 +7,17 @@ repeats a formula of torch. Knows nothing of graphs. Imported by ``shapes`` and 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from streaming_net_ros.errors import NetworkFileError
+from streaming_net_ros.network.named import checked_arguments, find_named, first_line
 from streaming_net_ros.network.schema import ImageInput, LayerSpec, VectorInput
 
 Shape = tuple[int, ...]  # (channels, height, width) or (features,)
@@ -33,7 +32,6 @@ _REFUSED = {
 }
 # Arguments that say how wide the arriving state is: filled in where the file leaves them out.
 _WIDTH_ARGUMENTS = ("in_channels", "in_features", "num_features", "num_channels")
-_NOT_FOR_FILES = {"device", "dtype", "self"}
 MAX_STATE_ELEMENTS = 1 << 28
 MAX_PARAMETERS = 1 << 31
 
@@ -130,7 +128,7 @@ def shape_after(probe: nn.Module, shape: Shape, where: str) -> Shape:
         raise NetworkFileError(
             "this layer cannot take the state that arrives",
             where=where,
-            got=f"state {shape} ({_first_line(error)})",
+            got=f"state {shape} ({first_line(error)})",
             remedy="change the layer or the one before it",
         ) from None
     if not isinstance(result, Tensor) or result.dim() not in (2, 4) or result.shape[0] != 1:
@@ -152,17 +150,15 @@ def shape_after(probe: nn.Module, shape: Shape, where: str) -> Shape:
 
 def _layer_maker(spec: LayerSpec, shape: Shape, where: str) -> Callable[[], nn.Module]:
     """What builds one layer, its name, arguments and size already checked."""
-    layers = known_layers()
-    if spec.name not in layers:
-        close = difflib.get_close_matches(spec.name, list(layers), 3)
-        raise NetworkFileError(
-            f"unknown layer '{spec.name}'",
-            where=where,
-            expected="the name of a torch.nn layer that takes one tensor and gives one",
-            remedy=f"did you mean {' or '.join(close)}?" if close else "see docs/network_file.md",
-        )
-    factory = layers[spec.name]
-    arguments = _checked_arguments(factory, spec, shape, where)
+    factory = find_named(
+        spec.name,
+        known_layers(),
+        where,
+        kind="layer",
+        expected="the name of a torch.nn layer that takes one tensor and gives one",
+    )
+    widths = dict.fromkeys(_WIDTH_ARGUMENTS, shape[0])
+    arguments = checked_arguments(factory, spec.args, where, filled=widths)
     try:
         with torch.device("meta"):
             size = sum(p.numel() for p in factory(**arguments).parameters())
@@ -170,59 +166,11 @@ def _layer_maker(spec: LayerSpec, shape: Shape, where: str) -> Callable[[], nn.M
             raise ValueError(f"{size} parameters; the limit is {MAX_PARAMETERS}")
     except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise NetworkFileError(
-            f"torch refuses these arguments ({_first_line(error)})",
+            f"torch refuses these arguments ({first_line(error)})",
             where=where,
             got=dict(spec.args),
         ) from None
     return functools.partial(factory, **arguments)
-
-
-def _checked_arguments(
-    factory: type[nn.Module], spec: LayerSpec, shape: Shape, where: str
-) -> dict[str, Any]:
-    """The arguments as torch takes them: names checked, lists made tuples, width filled in."""
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(factory.__init__).parameters.items()
-        if name not in _NOT_FOR_FILES
-    }
-    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
-    for name, value in spec.args.items():
-        if name not in parameters:
-            close = difflib.get_close_matches(name, list(parameters), 1)
-            raise NetworkFileError(
-                f"unknown argument '{name}'",
-                where=where,
-                expected=f"one of {', '.join(parameters)}" if parameters else "no argument",
-                got=value,
-                remedy=f"did you mean '{close[0]}'?" if close else "",
-            )
-        if not _is_plain(value):
-            raise NetworkFileError(
-                "not an argument",
-                where=f"{where}.{name}",
-                expected="a number, a word, true, false, or a list of numbers",
-                got=value,
-            )
-    arguments = {n: tuple(v) if isinstance(v, list) else v for n, v in spec.args.items()}
-    for name, parameter in parameters.items():
-        if name in arguments or takes_any or parameter.default is not parameter.empty:
-            continue
-        if name in _WIDTH_ARGUMENTS:
-            arguments[name] = shape[0]
-        else:
-            raise NetworkFileError(f"argument '{name}' is missing", where=where)
-    return arguments
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return len(value) <= 8 and all(isinstance(item, int | float) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 class InputNormalisation(nn.Module):

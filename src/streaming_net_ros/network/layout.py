@@ -30,6 +30,8 @@ def as_state(batch: Tensor) -> Tensor:
         batch = batch.contiguous(memory_format=torch.channels_last)
     else:
         batch = batch.contiguous()
+    if torch.compiler.is_compiling():
+        return batch  # a compiled graph picks its own kernels, and cannot see addresses
     strides = state_strides(batch.shape)
     if batch.stride() != strides:  # the same memory; only strides of size-1 dimensions differ
         batch = batch.as_strided(batch.shape, strides, batch.storage_offset())

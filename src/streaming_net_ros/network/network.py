@@ -116,25 +116,37 @@ class StreamingNetwork(nn.Module):
         Raises:
             StateError: an unknown input, or one of another shape.
         """
-        new = self.states(state, inputs)
-        history = {
-            node: (new[node], *state.history[node])[:size] for node, size in self._memory.items()
-        }
-        outputs = {name: new[output.group] for name, output in self.spec.outputs.items()}
-        return NetworkState(state.frame + 1, history), outputs
+        state, nodes = self.advance(state, inputs)
+        return state, {name: nodes[output.group] for name, output in self.spec.outputs.items()}
 
-    def states(self, state: NetworkState, inputs: Inputs) -> dict[str, Tensor | None]:
-        """Every node's state for the frame that follows ``state``. Args and errors as ``step``."""
-        new: dict[str, Tensor | None] = dict.fromkeys(self.spec.inputs)
+    def advance(
+        self, state: NetworkState, inputs: Inputs
+    ) -> tuple[NetworkState, dict[str, Tensor | None]]:
+        """One frame, as ``step``, with the states of all nodes in place of the responses."""
+        nodes: dict[str, Tensor | None] = dict.fromkeys(self.spec.inputs)
         for name, given in inputs.items():
-            new[name] = None if given is None else self.checked_input(name, given)
+            nodes[name] = None if given is None else self.checked_input(name, given)
         for name in self.rollout.frame_order:
-            heard = {
-                source: new[source] if delay == 0 else state.history[source][delay - 1]
-                for source, delay in self.rollout.delays_into(name).items()
-            }
-            new[name] = self.group(name)(heard)
-        return new
+            nodes[name] = self.group(name)(self.heard(name, state, nodes))
+        history = {
+            node: (nodes[node], *state.history[node])[:size] for node, size in self._memory.items()
+        }
+        return NetworkState(state.frame + 1, history), nodes
+
+    def heard(
+        self, name: str, state: NetworkState, nodes: Mapping[str, Tensor | None]
+    ) -> dict[str, Tensor | None]:
+        """What a group hears in the frame that follows ``state``.
+
+        Args:
+            name: the group's.
+            state: before that frame.
+            nodes: states of that frame, as far as edges without a delay need them.
+        """
+        return {
+            source: nodes[source] if delay == 0 else state.history[source][delay - 1]
+            for source, delay in self.rollout.delays_into(name).items()
+        }
 
     def checked_input(self, name: str, given: Tensor) -> Tensor:
         """An input in the layout of states.

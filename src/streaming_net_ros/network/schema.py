@@ -49,11 +49,13 @@ Count = Annotated[int, Field(strict=True, ge=1, le=1 << 24)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Of fixed keys and values: an unknown key is an error."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-class ImageInput(_Frozen):
+class ImageInput(Frozen):
     """A camera: images are brought to this size and colour; groups hear ``(x/255 - mean)/std``."""
 
     type: Literal["image"]
@@ -74,7 +76,7 @@ class ImageInput(_Frozen):
         return (self.channels, self.height, self.width)
 
 
-class VectorInput(_Frozen):
+class VectorInput(Frozen):
     """Numbers out of a message: ``topic_type`` and dotted ``fields``; ``(x - mean) / std``."""
 
     type: Literal["vector"]
@@ -95,36 +97,53 @@ class VectorInput(_Frozen):
         return (len(self.fields),)
 
 
-class LayerSpec(_Frozen):
-    """One layer: a ``torch.nn`` name with its arguments, a named block, or a shared one."""
+class Named(Frozen):
+    """A thing of torch by its name, with arguments."""
 
     name: str
     args: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class LayerSpec(Named):
+    """One layer: a ``torch.nn`` name with its arguments, a named block, or a shared one."""
+
     is_shared: bool = False
 
 
-def _layer(value: Any) -> Any:
-    """``ReLU``, ``{Conv2d: {...}}``, ``{block: name}`` and ``{shared: name}`` to one form."""
+def named(value: Any) -> Any:
+    """``ReLU`` and ``{Conv2d: {...}}`` to one form: what a ``Named`` is made of.
+
+    Raises:
+        ValueError: neither of the two.
+    """
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and len(value) == 1:
         ((name, args),) = value.items()
-        if name == "shared":
-            return {"name": args, "is_shared": True}
         if isinstance(args, dict) and all(isinstance(key, str) for key in args):
             return {"name": name, "args": args}
         if args is None:
             return {"name": name}
-    if isinstance(value, LayerSpec):
+    if isinstance(value, Named):
         return value
-    raise ValueError("expected a layer: ReLU, {Conv2d: {out_channels: 8, kernel_size: 3}}, "
-                     "{block: NAME} or {shared: NAME}")  # fmt: skip
+    raise ValueError("expected a name, or {NAME: {argument: value}}")
+
+
+def _layer(value: Any) -> Any:
+    """A named layer, ``{block: name}`` or ``{shared: name}`` to one form."""
+    if isinstance(value, dict) and set(value) == {"shared"}:
+        return {"name": value["shared"], "is_shared": True}
+    try:
+        return named(value)
+    except ValueError:
+        raise ValueError("expected a layer: ReLU, {Conv2d: {out_channels: 8, kernel_size: 3}}, "
+                         "{block: NAME} or {shared: NAME}") from None  # fmt: skip
 
 
 Layers = tuple[Annotated[LayerSpec, BeforeValidator(_layer)], ...]
 
 
-class EdgeSpec(_Frozen):
+class EdgeSpec(Frozen):
     """One edge into a group: its source, its layers, and a delay that no rollout changes."""
 
     source: Name
@@ -132,7 +151,7 @@ class EdgeSpec(_Frozen):
     delay: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
 
 
-class GroupSpec(_Frozen):
+class GroupSpec(Frozen):
     """One layer group: edges, a merge, what follows; or a factory in place of the last two."""
 
     name: Name
@@ -156,7 +175,7 @@ class GroupSpec(_Frozen):
         return self
 
 
-class OutputSpec(_Frozen):
+class OutputSpec(Frozen):
     """One output: the group whose state it is, and the message that carries it.
 
     ``twist`` puts elements of the state into a geometry_msgs/TwistStamped, clipped to ``limits``.
@@ -182,7 +201,7 @@ class OutputSpec(_Frozen):
         return self
 
 
-class RolloutSpec(_Frozen):
+class RolloutSpec(Frozen):
     """A hybrid rollout: a base, and the edges that differ ("source -> target": delay)."""
 
     base: Literal["streaming", "sequential"] = "streaming"
@@ -191,7 +210,7 @@ class RolloutSpec(_Frozen):
     )
 
 
-class NetworkSpec(_Frozen):
+class NetworkSpec(Frozen):
     """A whole network file. ``path`` is where it was read."""
 
     name: Name

@@ -41,7 +41,8 @@ class ResponseTimes:
         output: the group that answers.
         first_frames: frames from the image to the first output that it can influence.
         full_frames: frames to the output that every path without a cycle has reached.
-        first_step: update steps from the image to the end of the frame of the first response.
+        first_step: update steps from the image to the first response, groups firing as soon as
+            their inputs exist.
         period_steps: update steps from each response to the next: the inference factor.
         ages: age of the images, by each input that reaches the output.
     """
@@ -73,6 +74,27 @@ def _shortest(rollout: Rollout, shortest_input_edge: int) -> dict[str, int]:
     return {node: frames[node] for node in rollout.graph.nodes}
 
 
+def _first_steps(rollout: Rollout) -> dict[str, int]:
+    """Update steps from the first image to each node's first state.
+
+    A node's first state is made of those sources alone that exist by then: edges on paths of the
+    smallest total delay. Every group on such a path is one update, so the longest one counts.
+    """
+    # An image is used in the same update step whether its edge's delay is 0 or 1.
+    frames = _shortest(rollout, shortest_input_edge=1)
+    inputs = set(rollout.graph.inputs)
+    early = nx.DiGraph()
+    early.add_nodes_from(rollout.graph.nodes)
+    for (source, target), delay in rollout.delays.items():
+        length = max(delay, 1) if source in inputs else delay
+        if frames[source] + length == frames[target]:
+            early.add_edge(source, target)
+    steps: dict[str, int] = {}
+    for node in nx.topological_sort(early):
+        steps[node] = max((steps[source] + 1 for source in early.predecessors(node)), default=0)
+    return steps
+
+
 def ages(rollout: Rollout) -> dict[str, dict[str, Ages]]:
     """For each output and each input that reaches it: the delays of all paths without a cycle.
 
@@ -98,16 +120,14 @@ def ages(rollout: Rollout) -> dict[str, dict[str, Ages]]:
 def response_times(rollout: Rollout) -> dict[str, ResponseTimes]:
     """The response times of every output, in the order of the network's outputs."""
     first = first_frames(rollout)
-    # An image is used in the same update step whether its edge's delay is 0 or 1: the first
-    # frame that can use it is the first one that is computed after it has arrived.
-    computed = _shortest(rollout, shortest_input_edge=1)
+    steps = _first_steps(rollout)
     factor = inference_factor(rollout)
     return {
         output: ResponseTimes(
             output=output,
             first_frames=first[output],
             full_frames=max(delay for age in by_input.values() for delay in age.delays),
-            first_step=computed[output] * factor,
+            first_step=steps[output],
             period_steps=factor,
             ages=by_input,
         )

@@ -1,47 +1,58 @@
-"""Learning: windows out of recordings, what is learnt, and the trainer over unrolled frames.
+"""Learning: clips of pictures, what is compared with what, and the trainer over unrolled frames.
 
-Knows the network and recordings; no ROS, no terminal. Imported by ``cli``.
+``datasets`` reads files into ``clips``; ``sequences`` and ``augmentation`` show them; ``plan``
+says how to train, ``objectives`` and ``learners`` bring it together with a network, ``trainer``
+and ``checkpoint`` do it. Knows the network and recordings; no ROS, no terminal. Imported by
+``cli``.
 """
 
-from streaming_net_ros.training.target import (
-    Target,
-    find_target,
-    image_input,
-    judged,
-    responses_of,
-    stream,
+from streaming_net_ros.training.augmentation import Augmentation
+from streaming_net_ros.training.clips import UNKNOWN_CLASS, Clips, joined
+from streaming_net_ros.training.objectives import Objective, Piece, td_targets
+from streaming_net_ros.training.plan import (
+    HebbianSpec,
+    LearnerSpec,
+    ObjectiveSpec,
+    TrainingPlan,
+    parse_plan,
 )
-from streaming_net_ros.training.trainer import TrainingHistory, TrainingPlan, Validation, train
-from streaming_net_ros.training.windows import (
-    Augmentation,
-    Batch,
-    Segment,
-    Windows,
-    augmented,
-    mirrored,
-    read_segments,
-    segments_of,
-    split,
+from streaming_net_ros.training.sequences import Batch, Sequences
+from streaming_net_ros.training.target import Target, find_target, image_input, judged, stream
+from streaming_net_ros.training.trainer import (
+    Step,
+    Trainer,
+    TrainingHistory,
+    Validation,
+    Watching,
+    sequences_of,
+    train,
 )
 
 __all__ = [
+    "UNKNOWN_CLASS",
     "Augmentation",
     "Batch",
-    "Segment",
+    "Clips",
+    "HebbianSpec",
+    "LearnerSpec",
+    "Objective",
+    "ObjectiveSpec",
+    "Piece",
+    "Sequences",
+    "Step",
     "Target",
+    "Trainer",
     "TrainingHistory",
     "TrainingPlan",
     "Validation",
-    "Windows",
-    "augmented",
+    "Watching",
     "find_target",
     "image_input",
+    "joined",
     "judged",
-    "mirrored",
-    "read_segments",
-    "responses_of",
-    "segments_of",
-    "split",
+    "parse_plan",
+    "sequences_of",
     "stream",
+    "td_targets",
     "train",
 ]

@@ -6,7 +6,7 @@ by ``trainer`` and by whoever judges a network on a recording without ROS.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.evaluation.metrics import ResponseErrors, response_errors
 from streaming_net_ros.network import ImageInput, NetworkSpec, StreamingNetwork
 from streaming_net_ros.theory import ResponseTimes, response_times
-from streaming_net_ros.training.windows import Segment
+from streaming_net_ros.training.clips import Clips
 
 
 @dataclass(frozen=True)
@@ -88,42 +88,34 @@ def image_input(spec: NetworkSpec) -> tuple[str, ImageInput]:
     return name, given
 
 
-def responses_of(network: StreamingNetwork, target: Target, images: Tensor) -> Iterator[Tensor]:
-    """The responses to a window from silence, from the first on, each (batch, fields).
+def stream(network: StreamingNetwork, target: Target, images: Tensor) -> NDArray[np.float32]:
+    """The responses to all images of a clip in one go, from silence: (responses, fields).
+
+    The first one answers to image 0.
 
     Args:
-        network: on the images' device.
+        network: in evaluation mode.
         target: what to pick of the output.
-        images: (time, batch, channels, height, width).
-    """
-    name, _ = image_input(network.spec)
-    for outputs in network({name: images}):
-        response = outputs[target.output]
-        if response is not None:
-            yield response[:, list(target.elements)]
-
-
-def stream(network: StreamingNetwork, target: Target, segment: Segment) -> NDArray[np.float32]:
-    """The responses to all images of a segment in one go, from silence: (responses, fields).
-
-    The first one answers to image 0. The network is in evaluation mode.
+        images: (frames, channels, height, width) uint8.
     """
     device = next(network.parameters()).device
-    images = torch.from_numpy(segment.images).unsqueeze(1).to(device)
+    name, _ = image_input(network.spec)
     with torch.inference_mode():
-        answers = [response[0].cpu().numpy() for response in responses_of(network, target, images)]
+        answers = [
+            response[0, list(target.elements)].cpu().numpy()
+            for outputs in network({name: images.unsqueeze(1).to(device)})
+            if (response := outputs[target.output]) is not None
+        ]
     return np.array(answers, np.float32).reshape(-1, len(target.fields))
 
 
-def judged(
-    network: StreamingNetwork, target: Target, segments: Sequence[Segment]
-) -> ResponseErrors:
-    """Errors of early and full responses over segments, each streamed whole, from silence.
+def judged(network: StreamingNetwork, target: Target, clips: Clips) -> ResponseErrors:
+    """Errors of early and full responses over clips, each streamed whole, from silence.
 
     Args:
         network: in evaluation mode.
         target: what is judged.
-        segments: all are pooled; the mean predictor's mean is that of all their targets.
+        clips: all are pooled; the mean predictor's mean is that of all their targets.
 
     Raises:
         BagError: not one image can be judged.
@@ -134,11 +126,12 @@ def judged(
     apart = np.full((times.full_frames - times.first_frames, len(target.fields)), np.nan)
     numbers, answers, references = [], [], []
     first = 0
-    for segment in segments:
-        answers.append(stream(network, target, segment))
+    for clip, (begin, end) in enumerate(clips.bounds.tolist()):
+        answers.append(stream(network, target, clips.images_of(clip)))
         numbers.append(first + np.arange(len(answers[-1])))
-        references += [segment.targets, apart.astype(np.float32)]
-        first += len(segment) + len(apart)
+        right = clips.targets[target.output][begin:end].cpu().numpy()
+        references += [right, apart.astype(np.float32)]
+        first += end - begin + len(apart)
     return response_errors(
         np.concatenate(numbers),
         np.concatenate(answers),

@@ -1,73 +1,112 @@
-"""Training over the unrolled frames of a streaming rollout.
+"""Training over the unrolled frames of a rollout, streaming or any other.
 
-``StreamingNetwork.step`` is unrolled over a window, from silence, and every response from the
-first on is compared with what was right at the newest image inside it: early responses learn as
-early responses, and states learn to carry what later ones need. Knows torch; no ROS, no terminal:
-who shows progress hands in a callback.
+The network is unrolled over a sequence from silence; every response from the first on is compared
+with what was right at the newest image inside it, and gradients flow back through layers and
+frames. Early responses learn as early responses, and states learn to carry what later ones need.
+Long sequences are learnt in pieces that carry their states (truncated back-propagation).
+
+A step is a pure function of the weights, the learners' memory, the seed and the step's number:
+what was interrupted goes on bit for bit. Knows torch; no ROS, no terminal: who shows progress
+hands in a callback.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from streaming_net_ros.errors import ParameterError, RunError
+from streaming_net_ros.errors import ParameterError, RunError, WeightsError
 from streaming_net_ros.evaluation.metrics import mean_over_onsets
-from streaming_net_ros.network import StreamingNetwork
-from streaming_net_ros.training.target import Target, responses_of
-from streaming_net_ros.training.windows import Batch, Windows
+from streaming_net_ros.network import NetworkState, StreamingNetwork
+from streaming_net_ros.theory import first_frames, response_times
+from streaming_net_ros.training.checkpoint import below, read_checkpoint, write_checkpoint
+from streaming_net_ros.training.clips import Clips
+from streaming_net_ros.training.learners import GradientLearner, make_learners
+from streaming_net_ros.training.objectives import Piece
+from streaming_net_ros.training.plan import TrainingPlan
+from streaming_net_ros.training.sequences import Batch, Sequences, generator
+from streaming_net_ros.training.target import image_input
+
+EXTRA_RESPONSES = 6  # beyond the full one: enough for states that remember
+_DROPOUT = 100  # a kind of draw, beside those of ``sequences``
+_PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """How to train.
+class Step:
+    """What a step did.
 
     Attributes:
-        steps: updates of the weights.
-        batch: windows per step.
-        learning_rate: the highest, of AdamW; it warms up, then falls along a cosine to 0.
-        weight_decay: of AdamW.
-        gradient_limit: norm to which gradients are clipped.
-        validate_every: steps between two validations; the last step is always followed by one.
-        seed: of the draw of windows and their changes.
+        number: from 1.
+        losses: by learner; those that have one.
+        changes: by learner that updated: the norm of its gradient or change.
+        learning_rates: by learner.
     """
 
-    steps: int = 1000
-    batch: int = 16
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.1
-    gradient_limit: float = 1.0
-    validate_every: int = 100
-    seed: int = 0
+    number: int
+    losses: Mapping[str, float]
+    changes: Mapping[str, float]
+    learning_rates: Mapping[str, float]
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "learning_rate", "gradient_limit", "validate_every"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ParameterError(
-                    "must be above 0", where=f"training.{name}", got=getattr(self, name)
-                )
+    @property
+    def loss(self) -> float:
+        """The sum of the learners' losses."""
+        return sum(self.losses.values())
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How right a network was on windows that it did not learn from.
+    """How right a network was on sequences that it did not learn from.
 
     Attributes:
         step: updates of the weights so far.
-        mae: (frames, fields) mean absolute error, by frames since the first response.
-        score: what is smallest for the best weights: mean over frames and scaled fields.
+        errors: by objective, (responses, columns): mean absolute error, or share of wrong
+            classes, by frames since the first response.
+        columns: by objective, what its columns are.
+        score: what is smallest for the best weights: mean over responses and (scaled) columns.
     """
 
     step: int
-    mae: NDArray[np.float32]
+    errors: Mapping[str, NDArray[np.float32]]
+    columns: Mapping[str, tuple[str, ...]]
     score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, lists and words."""
+        return {
+            "step": self.step,
+            "errors": {name: errors.tolist() for name, errors in self.errors.items()},
+            "columns": {name: list(columns) for name, columns in self.columns.items()},
+            "score": self.score,
+        }
+
+    @classmethod
+    def from_json(cls, words: Mapping[str, Any]) -> Validation:
+        """What ``to_json`` gave."""
+        return cls(
+            words["step"],
+            {name: np.array(errors, np.float32) for name, errors in words["errors"].items()},
+            {name: tuple(columns) for name, columns in words["columns"].items()},
+            words["score"],
+        )
+
+    def __str__(self) -> str:
+        told = [
+            f"{name.rpartition('/')[2]} {column} {errors[0, k]:.3f} at the first response, "
+            f"{errors[-1, k]:.3f} after {len(errors)}"
+            for name, errors in self.errors.items()
+            for k, column in enumerate(self.columns[name])
+        ]
+        return f"step {self.step}: {'; '.join(told)}"
 
 
 @dataclass(frozen=True)
@@ -76,137 +115,408 @@ class TrainingHistory:
 
     Attributes:
         losses: of every step.
-        validations: in order; none without validation windows.
+        validations: in order; none without validation sequences.
         best_step: the step whose weights the network was left with.
-        was_interrupted: whether Ctrl-C ended it.
+        was_interrupted: whether somebody asked it to stop.
+        stopped_early: whether patience ended it.
     """
 
     losses: tuple[float, ...]
     validations: tuple[Validation, ...]
     best_step: int
-    was_interrupted: bool
+    was_interrupted: bool = False
+    stopped_early: bool = False
+
+
+def sequences_of(
+    plan: TrainingPlan, clips: Clips, network: StreamingNetwork, *, to_judge: bool = False
+) -> Sequences:
+    """Sequences as long as a plan's responses take, shown as it says.
+
+    Still pictures are shown again and again; clips of several frames are never stretched.
+
+    Args:
+        plan: how many responses, how pictures are changed, whether stimuli switch.
+        clips: on the network's device.
+        network: its rollout says when the first and the full response come.
+        to_judge: show pictures as they are, but for the camera's noise.
+
+    Raises:
+        DataError: no clip is as long as a sequence.
+        ParameterError: a switch beyond the last response.
+    """
+    objective = next(o for learner in plan.learners for o in learner.objectives)
+    output = network.spec.outputs.get(objective.of)
+    group = objective.of if output is None else output.group
+    first, stride = first_frames(network.rollout)[group], 1
+    responses = plan.responses
+    if responses is None:
+        times = response_times(network.rollout)[group]
+        responses = times.full_frames - first + EXTRA_RESPONSES
+        if plan.horizon_steps is not None:
+            stride = times.period_steps
+            responses = max(1, (plan.horizon_steps - times.first_step) // stride + 1)
+    augmentation = plan.augmentation
+    return Sequences(
+        clips,
+        first + responses,
+        augmentation.of_the_camera if to_judge else augmentation,
+        hold=clips.stamps_ns is None,
+        stride=stride,
+        switch=plan.switch,
+    )
+
+
+@dataclass(frozen=True)
+class Watching:
+    """Who is told what, and who may stop a training.
+
+    Attributes:
+        on_step: called after each step.
+        on_validation: called after each validation.
+        should_stop: asked after each step.
+        on_begin: called first, with the number of steps that an earlier training has done.
+    """
+
+    on_step: Callable[[Step], None] = lambda step: None
+    on_validation: Callable[[Validation], None] = lambda validation: None
+    should_stop: Callable[[], bool] = lambda: False
+    on_begin: Callable[[int], None] = lambda steps: None
 
 
 def train(
     network: StreamingNetwork,
-    target: Target,
-    windows: Windows,
+    data: Sequences,
     plan: TrainingPlan,
     *,
-    validation: Windows | None = None,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,
-    on_validation: Callable[[Validation], None] = lambda validation: None,
+    validation: Sequences | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    watching: Watching | None = None,
 ) -> TrainingHistory:
     """Fit a network's weights; it is left with the best ones, in evaluation mode.
 
-    On one CPU thread the same seeds give the same bits. Best are the weights of the second half
-    of the steps with the smallest validation score, or the last ones without validation. Ctrl-C
-    ends the training early and leaves the best so far.
+    On one CPU thread the same seeds give the same bits, in one go or resumed. Best are the
+    weights of the second half of the steps with the smallest validation score, or the last ones
+    without validation.
 
     Args:
         network: on its device; any rollout.
-        target: what is learnt.
-        windows: to learn from, longer than the first response takes.
+        data: sequences to learn from, on the same device.
         plan: how.
-        validation: windows to judge on.
-        on_step: called after each step with its number, from 1, and its loss.
-        on_validation: called after each validation.
+        validation: sequences to judge on.
+        checkpoint: a file that is written after each validation and at the end.
+        resume: go on from that file.
+        watching: who is told, and who may stop it.
 
     Raises:
-        ParameterError: windows that end before the first response.
-        RunError: the loss is no longer a number; the network keeps the best weights so far.
+        ParameterError: a plan that does not fit network or data; sequences that end before the
+            first response.
+        WeightsError: a checkpoint that cannot be read or written, or that another plan made.
+        RunError: a state, loss or gradient is no longer a number: where it arose. The network
+            keeps the best weights so far.
     """
-    if windows.frames <= target.times.first_frames:
-        raise ParameterError(
-            "windows end before the first response",
-            where="--window",
-            expected=f"more than {target.times.first_frames} frames",
-            got=windows.frames,
-        )
-    session = _Session(network, target, windows, plan, validation)
+    watching = watching or Watching()
+    trainer = Trainer(network, data, plan, validation)
+    if resume and checkpoint is not None:
+        trainer.load(checkpoint)
+    watching.on_begin(trainer.steps)
     was_interrupted = False
-    torch.manual_seed(plan.seed)  # dropout, if the network has any
     try:
-        for step, loss in session.steps():
-            on_step(step, loss)
-            if validation and (step % plan.validate_every == 0 or step == plan.steps):
-                on_validation(session.validate(step))
-    except KeyboardInterrupt:
-        was_interrupted = True
+        while not trainer.is_done and not was_interrupted:
+            watching.on_step(trainer.step())
+            if trainer.validation_is_due:
+                watching.on_validation(trainer.validate())
+                if checkpoint is not None:
+                    trainer.save(checkpoint)
+            was_interrupted = not trainer.is_done and watching.should_stop()
+        if checkpoint is not None:
+            trainer.save(checkpoint)
     finally:
-        session.restore_best()
-    return TrainingHistory(
-        tuple(session.losses), tuple(session.validations), session.best_step, was_interrupted
-    )
+        trainer.restore_best()
+    return replace(trainer.history, was_interrupted=was_interrupted)
 
 
-class _Session:
-    """One training's moving parts: optimiser, schedule, and the best weights so far."""
+class Trainer:
+    """One training's moving parts.
 
-    def __init__(self, network: StreamingNetwork, target: Target, windows: Windows,
-                 plan: TrainingPlan, validation: Windows | None) -> None:  # fmt: skip
+    Args:
+        network: on its device.
+        data: sequences to learn from.
+        plan: how.
+        validation: sequences to judge on.
+
+    Raises:
+        ParameterError: a plan that does not fit.
+    """
+
+    def __init__(self, network: StreamingNetwork, data: Sequences, plan: TrainingPlan,
+                 validation: Sequences | None = None) -> None:  # fmt: skip
         self._network = network
-        self._target = target
+        self._data = data
         self._plan = plan
         self._validation = validation
+        self._input, _ = image_input(network.spec)
         self._device = next(network.parameters()).device
-        self._scale = torch.from_numpy(windows.target_scale).to(self._device)
-        self._batches = windows.batches(plan.batch, np.random.default_rng(plan.seed))
-        self._optimiser = torch.optim.AdamW(
-            network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
-        )
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimiser, lambda step: _schedule(step, plan.steps)
-        )
-        self._best: Mapping[str, Tensor] | None = None
-        self.losses: list[float] = []
-        self.validations: list[Validation] = []
-        self.best_step = 0
+        self._learners = make_learners(plan, network, data.clips)
+        self._objectives = {
+            f"{learner.name}/{objective.spec.of}": objective
+            for learner in self._learners
+            if isinstance(learner, GradientLearner)
+            for objective in learner.each_objective()
+        }
+        self._check_length()
+        if plan.compile:
+            for name in network.groups:
+                network.group(name).compile()
+        self._state = network.init_state()
+        self._best: dict[str, Tensor] | None = None
+        self._average: dict[str, Tensor] | None = None
+        if plan.average is not None:
+            self._average = {n: t.clone() for n, t in network.state_dict().items()}
+        self._losses: list[float] = []
+        self._validations: list[Validation] = []
+        self._best_step = 0
 
-    def steps(self) -> Iterator[tuple[int, float]]:
-        """Update the weights once per item: the step's number, from 1, and its loss."""
-        for step in range(1, self._plan.steps + 1):
-            self._network.train()
-            loss = self._loss(next(self._batches))
-            self._optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(
-                self._network.parameters(), self._plan.gradient_limit
-            )
-            value = float(loss.detach())
-            if not (math.isfinite(value) and math.isfinite(float(norm))):
+    @property
+    def steps(self) -> int:
+        """Updates so far."""
+        return len(self._losses)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the plan is fulfilled, or patience has ended."""
+        return self.steps >= self._plan.steps or self._patience_has_ended
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether weights should be judged now."""
+        is_due = self.steps % self._plan.validate_every == 0 or self.steps == self._plan.steps
+        return self._validation is not None and is_due
+
+    @property
+    def history(self) -> TrainingHistory:
+        """What has happened so far."""
+        best = self._best_step if self._best is not None else self.steps
+        return TrainingHistory(
+            tuple(self._losses),
+            tuple(self._validations),
+            best,
+            stopped_early=self._patience_has_ended,
+        )
+
+    def step(self) -> Step:
+        """Update the weights once.
+
+        Raises:
+            RunError: a state, loss or gradient is no longer a number.
+        """
+        number = self.steps + 1
+        self._network.train()
+        losses: dict[str, float] = {}
+        for turn in range(self._plan.accumulate):
+            piece = self._live(number, turn)
+            followed = self._follow(piece, losses)
+            if not all(map(math.isfinite, followed)):
+                raise self._broken(number, piece)
+        due = [learner for learner in self._learners if number % learner.every == 0]
+        changes = {learner.name: learner.update() for learner in due}
+        for name, change in changes.items():
+            if not math.isfinite(change):
                 raise RunError(
-                    "the loss is no longer a number",
-                    where=f"training step {step}",
-                    got=value,
-                    remedy="lower --learning-rate, and look for odd values in the targets",
+                    "a gradient is no longer a number",
+                    where=f"training step {number}, learner {name}",
+                    got=change,
+                    remedy="lower the learning rate, or set gradient_limit",
                 )
-            self._optimiser.step()
-            self._schedule.step()
-            self.losses.append(value)
-            if self._validation is None:
-                self.best_step = step
-            yield step, value
+        if self._average is not None and self._plan.average is not None:
+            _towards(self._average, self._network.state_dict(), 1 - self._plan.average)
+        self._losses.append(sum(losses.values()))
+        rates = {
+            learner.name: learner.learning_rate
+            for learner in self._learners
+            if isinstance(learner, GradientLearner)
+        }
+        return Step(number, losses, changes, rates)
 
-    def validate(self, step: int) -> Validation:
+    @torch.no_grad()
+    def validate(self) -> Validation:
         """Judge the weights as they are now, and keep them if they are the best so far."""
         assert self._validation is not None
         self._network.eval()
-        errors = []
-        with torch.no_grad():
+        judged = {n: o for n, o in self._objectives.items() if o.is_judged}
+        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in judged}
+        with self._judged_weights() as weights:
             for batch in self._validation.tiles(self._plan.batch):
-                answers, right = self._responses(batch)
-                answers = answers.nan_to_num(nan=math.inf)  # NaN means "unknown" from here on
-                errors.append((answers - right).abs().transpose(0, 1).cpu().numpy())
-        mae = mean_over_onsets(np.concatenate(errors))
-        score = float(np.nanmean(mae / self._scale.cpu().numpy()))
-        validation = Validation(step, mae, score)
-        if math.isfinite(score) and self._is_best(validation):
-            state = self._network.state_dict()
-            self._best = {name: tensor.clone() for name, tensor in state.items()}
-            self.best_step = step
-        self.validations.append(validation)
+                piece = Piece(batch, 0, True)
+                self._live_frames(piece, self._network.init_state(), batch.images())
+                for name, objective in judged.items():
+                    of_piece = objective.errors(piece)
+                    if of_piece is not None:
+                        found[name].append(of_piece.transpose(0, 1).cpu().numpy())
+            errors = {n: mean_over_onsets(np.concatenate(e)) for n, e in found.items() if e}
+            scaled = [errors[n] / judged[n].get_buffer("scale").cpu().numpy() for n in errors]
+            score = float(np.mean([np.nanmean(e) for e in scaled])) if scaled else math.nan
+            columns = {name: judged[name].columns for name in errors}
+            validation = Validation(self.steps, errors, columns, score)
+            if math.isfinite(score) and self._is_best(validation):
+                self._best = {name: tensor.clone() for name, tensor in weights.items()}
+                self._best_step = self.steps
+        for learner in self._learners:
+            learner.judge(score)
+        self._validations.append(validation)
         return validation
+
+    def restore_best(self) -> None:
+        """Give the network its best weights, in evaluation mode."""
+        best = self._best or self._average
+        if best is not None:
+            self._network.load_state_dict(best)
+        self._network.eval()
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on.
+
+        Raises:
+            WeightsError: the file cannot be written.
+        """
+        tensors = {f"weights.{n}": t for n, t in self._network.state_dict().items()}
+        tensors |= {f"best.{n}": t for n, t in (self._best or {}).items()}
+        tensors |= {f"average.{n}": t for n, t in (self._average or {}).items()}
+        for node, states in self._state.history.items():
+            for age, state in enumerate(states):
+                if state is not None:
+                    tensors[f"state.{node}.{age}"] = state
+        facts: dict[str, Any] = {
+            "plan": self._plan.model_dump(mode="json"),
+            "sequences": [len(self._data), self._data.frames],
+            "frame": self._state.frame,
+            "losses": self._losses,
+            "validations": [validation.to_json() for validation in self._validations],
+            "best_step": self._best_step,
+            "learners": {},
+        }
+        for learner in self._learners:
+            own, facts["learners"][learner.name] = learner.state()
+            tensors |= {f"learner.{learner.name}.{n}": t for n, t in own.items()}
+        write_checkpoint(path, tensors, facts)
+
+    def load(self, path: Path) -> None:
+        """Go on from what ``save`` wrote.
+
+        Raises:
+            WeightsError: no checkpoint, or one that another plan, network or data made.
+        """
+        tensors, facts = read_checkpoint(path)
+        self._check_same(facts, path)
+        try:
+            self._network.load_state_dict(below(tensors, "weights."))
+            for learner in self._learners:
+                own = below(tensors, f"learner.{learner.name}.")
+                learner.load(own, facts["learners"][learner.name])
+        except (RuntimeError, KeyError, ValueError) as error:
+            what = f"this checkpoint is of another network ({str(error).splitlines()[0][:100]})"
+            raise WeightsError(what, where=str(path), remedy="begin without --resume") from None
+        on_device = {n: t.to(self._device) for n, t in tensors.items()}
+        self._best = below(on_device, "best.") or None
+        self._average = below(on_device, "average.") or None
+        self._state = NetworkState(
+            facts["frame"],
+            {
+                node: tuple(on_device.get(f"state.{node}.{age}") for age in range(len(states)))
+                for node, states in self._network.init_state().history.items()
+            },
+        )
+        self._losses = list(facts["losses"])
+        self._best_step = facts["best_step"]
+        self._validations = [Validation.from_json(v) for v in facts["validations"]]
+
+    def _live(self, number: int, turn: int) -> Piece:
+        """The network lives the next piece of its sequences; its state is carried along."""
+        batch, first, last = self._piece_of(number, turn)
+        if first == 0:
+            self._state = self._network.init_state()
+        piece = Piece(batch, first, last == batch.frames)
+        with self._random(number, turn):
+            state = self._live_frames(piece, self._state, batch.images(first, last))
+        self._state = state.detach()
+        return piece
+
+    def _piece_of(self, number: int, turn: int) -> tuple[Batch, int, int]:
+        """Which batch a step learns from, and which of its frames."""
+        frames = self._data.frames
+        length = min(self._plan.truncate or frames, frames)
+        pieces = math.ceil(frames / length)
+        at, within = divmod((number - 1) * self._plan.accumulate + turn, pieces)
+        batch = self._data.batch(at, self._plan.batch, self._plan.seed)
+        return batch, within * length, min((within + 1) * length, frames)
+
+    def _live_frames(self, piece: Piece, state: NetworkState, images: Tensor) -> NetworkState:
+        """Unroll the network over a piece; fills in its nodes, and gives the state after it."""
+        dtype = _PRECISIONS.get(self._plan.precision)
+        is_learning = torch.is_grad_enabled()
+        with torch.autocast(self._device.type, dtype=dtype, enabled=dtype is not None):
+            for image in images:
+                before = state
+                state, nodes = self._network.advance(state, {self._input: image})
+                piece.nodes.append(nodes)
+                if is_learning:
+                    for learner in self._learners:
+                        learner.hear(self._network, before, nodes)
+        return state
+
+    def _follow(self, piece: Piece, losses: dict[str, float]) -> list[float]:
+        """Every learner takes a piece in; gives the losses, and adds their shares up."""
+        share = 1 / self._plan.accumulate
+        followed = []
+        for learner in self._learners:
+            is_last = learner is self._learners[-1]
+            loss = learner.follow(piece, share / learner.every, keep_graph=not is_last)
+            if loss is not None:
+                followed.append(loss)
+                losses[learner.name] = losses.get(learner.name, 0.0) + loss * share
+        return followed
+
+    @contextmanager
+    def _random(self, number: int, turn: int) -> Iterator[None]:
+        """Dropout that depends on the seed and the step alone."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            seed = generator(self._plan.seed, number, turn, _DROPOUT).initial_seed()
+            torch.manual_seed(seed)
+            yield
+
+    def _broken(self, number: int, piece: Piece) -> RunError:
+        """Where the first value arose that is no number: the frame and group."""
+        where = f"training step {number}"
+        for frame, nodes in zip(piece.frames, piece.nodes, strict=True):
+            for name in self._network.rollout.frame_order:
+                state = nodes[name]
+                if state is not None and not bool(state.isfinite().all()):
+                    return RunError(
+                        "a state is no longer a number",
+                        where=f"{where}: frame {frame}, group {name}",
+                        remedy="lower the learning rate, and look for odd values in the data",
+                    )
+        return RunError(
+            "the loss is no longer a number, though every state is one",
+            where=where,
+            remedy="lower the learning rate, and look for odd values in the targets",
+        )
+
+    @contextmanager
+    def _judged_weights(self) -> Iterator[Mapping[str, Tensor]]:
+        """The weights that are judged and kept are in the network: its own, or their average."""
+        own = self._network.state_dict()
+        if self._average is None:
+            yield own
+            return
+        own = {name: tensor.clone() for name, tensor in own.items()}
+        self._network.load_state_dict(self._average)
+        try:
+            yield self._average
+        finally:
+            self._network.load_state_dict(own)
 
     def _is_best(self, validation: Validation) -> bool:
         """Whether to keep these weights rather than earlier ones.
@@ -215,36 +525,52 @@ class _Session:
         those of the second half compete only with each other.
         """
         half = self._plan.steps / 2
-        rivals = [v for v in self.validations if (v.step > half) == (validation.step > half)]
+        rivals = [v for v in self._validations if (v.step > half) == (validation.step > half)]
         return all(validation.score < rival.score for rival in rivals)
 
-    def restore_best(self) -> None:
-        """Give the network its best weights."""
-        if self._best is not None:
-            self._network.load_state_dict(self._best)
+    @property
+    def _patience_has_ended(self) -> bool:
+        scores = [validation.score for validation in self._validations]
+        if self._plan.patience is None or not scores:
+            return False
+        return len(scores) - 1 - scores.index(min(scores)) >= self._plan.patience
+
+    def _check_length(self) -> None:
+        for objective in self._objectives.values():
+            needed = objective.first_frames + objective.spec.responses[0]
+            for sequences in (self._data, self._validation):
+                if sequences is not None and sequences.frames <= needed:
+                    raise ParameterError(
+                        "sequences end before the first response",
+                        where=objective.spec.of,
+                        expected=f"more than {needed} frames",
+                        got=sequences.frames,
+                        remedy="take a longer --window",
+                    )
+
+    def _check_same(self, facts: Mapping[str, Any], path: Path) -> None:
+        """A resumed training is the one that was interrupted."""
+        try:
+            made = facts["plan"] | {"validate_every": 0}
+            sequences = facts["sequences"]
+        except (KeyError, TypeError):
+            raise WeightsError("not a checkpoint of a training", where=str(path)) from None
+        mine = self._plan.model_dump(mode="json") | {"validate_every": 0}
+        odd = [key for key in mine if mine[key] != made.get(key)]
+        if odd or sequences != [len(self._data), self._data.frames]:
+            raise WeightsError(
+                "this checkpoint is of another training",
+                where=str(path),
+                expected="the same plan and data",
+                got=f"another {', '.join(odd) or 'number of sequences'}",
+                remedy="resume with what it began with, or begin anew without --resume",
+            )
+
+
+def _towards(average: dict[str, Tensor], weights: Mapping[str, Tensor], share: float) -> None:
+    """Move an average by a share of the way; what is no fraction is copied."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point():
+            average[name].lerp_(tensor, share)
         else:
-            self.best_step = len(self.losses)
-        self._network.eval()
-
-    def _loss(self, batch: Batch) -> Tensor:
-        """Huber loss, in standard deviations of the targets, over what is known."""
-        answers, right = self._responses(batch)
-        known = ~torch.isnan(right)
-        right = torch.where(known, right, answers.detach())  # no error, no gradient
-        error = F.smooth_l1_loss(answers / self._scale, right / self._scale, reduction="sum")
-        return error / known.sum().clamp(min=1)
-
-    def _responses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Responses and what they should be, both (time, batch, fields)."""
-        images = torch.from_numpy(np.ascontiguousarray(batch.images)).to(self._device)
-        right = batch.targets_of_responses(self._target.times.first_frames)
-        answers = torch.stack(list(responses_of(self._network, self._target, images)))
-        return answers, torch.from_numpy(np.ascontiguousarray(right)).to(self._device)
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Share of the learning rate: a short warm-up, then a cosine to 0."""
-    warm_up = max(1, min(100, steps // 10))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+            average[name].copy_(tensor)

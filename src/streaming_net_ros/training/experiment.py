@@ -1,0 +1,368 @@
+"""Experiments: one data set, several rollouts or ways to train, several seeds, one yardstick.
+
+Owns the schema of an experiment file, and a single run of it: train a network, and record what it
+answers to the test part while the answers come. Runs know nothing of each other; who starts them,
+side by side or one by one, and who draws the pictures is the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, ValidationError, model_validator
+
+from streaming_net_ros.errors import DataError, ParameterError
+from streaming_net_ros.evaluation import ClassAnswers, first_step_at
+from streaming_net_ros.network import (
+    Frozen,
+    ImageInput,
+    StreamingNetwork,
+    first_finding,
+    read_network_file,
+    read_yaml,
+    rollout_of,
+    save_weights,
+)
+from streaming_net_ros.theory import ResponseTimes, response_times
+from streaming_net_ros.training.clips import Clips
+from streaming_net_ros.training.datasets import CLASS_TARGET, read_dataset, split_tracks
+from streaming_net_ros.training.plan import TrainingPlan, parse_plan
+from streaming_net_ros.training.sequences import Sequences
+from streaming_net_ros.training.target import image_input
+from streaming_net_ros.training.trainer import Watching, sequences_of, train
+
+Positive = Annotated[int, Field(strict=True, ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class DataSpec(Frozen):
+    """The data of an experiment.
+
+    Attributes:
+        kind: of ``datasets``.
+        limit: pictures (or tracks) of the training part; None for all.
+        test_limit: of the test part.
+        test_share: the test part is this share of the training part's tracks; None for the
+            official test part.
+    """
+
+    kind: str
+    limit: Positive | None = None
+    test_limit: Positive | None = None
+    test_share: Share | None = None
+
+
+class VariantSpec(Frozen):
+    """One of the things that are compared.
+
+    Attributes:
+        network: a network file, beside the shipped ones or by its path.
+        rollout: streaming or sequential; None for the file's own.
+        plan: what differs from the experiment's plan; a key replaces a key.
+        published: accuracies that were published, by update step.
+    """
+
+    network: str
+    rollout: Literal["streaming", "sequential"] | None = None
+    plan: Mapping[str, Any] = Field(default_factory=dict)
+    published: Mapping[int, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+
+
+class ReducedSpec(Frozen):
+    """What a machine without a GPU does instead.
+
+    Attributes:
+        constants: of the network files.
+        data: keys of the data.
+        plan: keys of the plan, of every variant.
+        seeds: how many.
+    """
+
+    constants: Mapping[str, Any] = Field(default_factory=dict)
+    data: Mapping[str, Any] = Field(default_factory=dict)
+    plan: Mapping[str, Any] = Field(default_factory=dict)
+    seeds: Positive | None = None
+
+
+class ExperimentSpec(Frozen):
+    """An experiment file.
+
+    Attributes:
+        name: of the experiment.
+        title: of its picture.
+        data: what is shown.
+        plan: how every variant is trained; see ``TrainingPlan``.
+        variants: by name.
+        seeds: trainings of each variant.
+        horizon_steps: up to which the newest answer is held, and its accuracy averaged.
+        target_accuracy: the update step that reaches it is told.
+        reduced: for a machine without a GPU; None if the full protocol is small enough.
+        source: where the protocol or the published figures come from.
+    """
+
+    name: str
+    title: str
+    data: DataSpec
+    plan: Mapping[str, Any]
+    variants: Annotated[Mapping[str, VariantSpec], Field(min_length=1)]
+    seeds: Positive = 3
+    horizon_steps: Positive
+    target_accuracy: Share = 0.5
+    reduced: ReducedSpec | None = None
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> ExperimentSpec:
+        for name, variant in self.variants.items():
+            parse_plan({**self.plan, **variant.plan}, f"variants.{name}.plan")
+        return self
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is done: the full protocol, or the reduced one.
+
+    Attributes:
+        is_reduced: which.
+        data: what is shown.
+        plan: keys of every variant's plan, before the variant's own.
+        constants: of the network files.
+        seeds: trainings of each variant.
+    """
+
+    is_reduced: bool
+    data: DataSpec
+    plan: Mapping[str, Any]
+    constants: Mapping[str, Any]
+    seeds: int
+
+    def plan_of(self, variant: VariantSpec, seed: int) -> TrainingPlan:
+        """The plan of one run."""
+        return parse_plan({**self.plan, **variant.plan, "seed": seed})
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run found.
+
+    Attributes:
+        variant: which.
+        seed: which.
+        steps: (responses,) update steps.
+        accuracy: (responses,) share of right answers.
+        hold: (horizon,) accuracy of the newest answer at update steps 1, 2, ...
+        confusion: (responses, classes, classes).
+        losses: of every training step.
+        seconds: of training.
+    """
+
+    variant: str
+    seed: int
+    steps: list[int]
+    accuracy: list[float]
+    hold: list[float]
+    confusion: list[list[list[float]]]
+    losses: list[float]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, lists and words."""
+        return asdict(self)
+
+    @property
+    def hold_mean(self) -> float:
+        """Mean over the horizon of the newest answer's accuracy."""
+        return float(np.mean(self.hold))
+
+    def step_at(self, target: float) -> int | None:
+        """The first update step whose answer is at least as right as the target."""
+        return first_step_at(np.array(self.steps), np.array(self.accuracy), target)
+
+
+def read_experiment(path: Path) -> ExperimentSpec:
+    """Read and check an experiment file.
+
+    Raises:
+        NetworkFileError: not a YAML mapping.
+        ParameterError: anything in it that is not right, with the place.
+    """
+    try:
+        return ExperimentSpec.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise first_finding(error, str(path), ExperimentSpec, ParameterError) from None
+
+
+def protocol_of(spec: ExperimentSpec, *, reduced: bool, seeds: int | None = None) -> Protocol:
+    """The protocol: full, or reduced where there is a reduced one."""
+    small = spec.reduced if reduced else None
+    if small is None:
+        return Protocol(False, spec.data, spec.plan, {}, seeds or spec.seeds)
+    try:
+        data = DataSpec.model_validate({**spec.data.model_dump(), **small.data})
+    except ValidationError as error:
+        where = f"{spec.name}: reduced.data"
+        raise first_finding(error, where, DataSpec, ParameterError) from None
+    plan = {**spec.plan, **small.plan}
+    return Protocol(True, data, plan, small.constants, seeds or small.seeds or spec.seeds)
+
+
+def read_parts(data: DataSpec, path: Path | None, given: ImageInput) -> tuple[Clips, Clips]:
+    """The training and the test part, as an input takes them.
+
+    Raises:
+        DataError: missing or damaged data.
+    """
+    size = {"height": given.height, "width": given.width, "colour": given.colour}
+    learn = read_dataset(data.kind, path, "train", **size, limit=data.limit)  # type: ignore[arg-type]
+    if data.test_share is None:
+        test = read_dataset(data.kind, path, "test", **size, limit=data.test_limit)  # type: ignore[arg-type]
+        return learn, test
+    rest, aside = split_tracks(learn, data.test_share)
+    if rest is None or aside is None:
+        raise DataError("too few tracks to set some aside", where=learn.name, got=len(learn))
+    return rest, aside
+
+
+def run_variant(
+    spec: ExperimentSpec,
+    protocol: Protocol,
+    name: str,
+    seed: int,
+    *,
+    network_file: Path,
+    data: Path | None,
+    device: str,
+    folder: Path,
+    watching: Watching,
+) -> RunResult:
+    """Train one variant from one seed, and record what it answers to the test part.
+
+    A run that was interrupted goes on from its checkpoint. Weights are left in the folder.
+
+    Args:
+        spec: the experiment.
+        protocol: full or reduced.
+        name: of the variant.
+        seed: of weights, draw and dropout.
+        network_file: of the variant, with the protocol's constants.
+        data: folder of the data set, None for one that comes with a library.
+        device: cpu, cuda, cuda:N.
+        folder: for checkpoint and weights.
+        watching: who is told, and who may stop it.
+
+    Raises:
+        StreamingNetError: missing data, or a plan or network that does not fit.
+        KeyboardInterrupt: it was stopped; its checkpoint is written.
+    """
+    variant = spec.variants[name]
+    network_spec = read_network_file(network_file)
+    rollout = rollout_of(network_spec, variant.rollout)
+    network = StreamingNetwork(network_spec, rollout, seed=seed).to(device)
+    plan = protocol.plan_of(variant, seed)
+    _, given = image_input(network_spec)
+    learn, test = (part.to(device) for part in read_parts(protocol.data, data, given))
+    stem = f"{name.replace(' ', '_')}-{seed}"
+    checkpoint = folder / f"{stem}.checkpoint.safetensors"
+    seconds = _Stopwatch(device)
+    history = train(
+        network,
+        sequences_of(plan, learn, network),
+        plan,
+        checkpoint=checkpoint,
+        resume=checkpoint.exists(),
+        watching=watching,
+    )
+    trained_s = seconds()
+    if history.was_interrupted:
+        raise KeyboardInterrupt
+    save_weights(network, folder / f"{stem}.safetensors", {"seed": str(seed)})
+    checkpoint.unlink(missing_ok=True)
+    output, times = class_output(network)
+    shown = sequences_of(plan, test, network, to_judge=True)
+    answers = record_answers(network, output, times, shown, batch=max(64, plan.batch))
+    return RunResult(
+        variant=name,
+        seed=seed,
+        steps=answers.steps.tolist(),
+        accuracy=answers.accuracy.tolist(),
+        hold=answers.hold_accuracy(spec.horizon_steps).tolist(),
+        confusion=np.round(answers.confusion(), 4).tolist(),
+        losses=[round(loss, 5) for loss in history.losses],
+        seconds=trained_s,
+    )
+
+
+def class_output(network: StreamingNetwork) -> tuple[str, ResponseTimes]:
+    """The output that tells classes, and when it answers: the first of the network file."""
+    name, output = next(iter(network.spec.outputs.items()))
+    return name, response_times(network.rollout)[output.group]
+
+
+@torch.inference_mode()
+def record_answers(
+    network: StreamingNetwork,
+    output: str,
+    times: ResponseTimes,
+    sequences: Sequences,
+    *,
+    batch: int,
+) -> ClassAnswers:
+    """What a network answers to sequences, one after the other from silence.
+
+    Args:
+        network: in evaluation mode, on the sequences' device.
+        output: whose largest element is the class.
+        times: of that output.
+        sequences: with the target ``class``.
+        batch: sequences side by side.
+    """
+    name, _ = image_input(network.spec)
+    answers, shown = [], []
+    for part in sequences.tiles(batch):
+        responses = [
+            response.argmax(1)
+            for outputs in network({name: part.images()})
+            if (response := outputs[output]) is not None
+        ]
+        answers.append(torch.stack(responses).cpu())
+        labels = sequences.clips.targets[CLASS_TARGET].cpu()
+        shown.append(labels[part.world])
+    recorded = torch.cat(answers, dim=1)
+    return ClassAnswers(
+        times.first_step + times.period_steps * np.arange(len(recorded)),
+        recorded.numpy(),
+        _by_step(torch.cat(shown, dim=1).numpy(), sequences.stride, times),
+        len(sequences.clips.classes[CLASS_TARGET]),
+    )
+
+
+def _by_step(
+    shown: np.ndarray[Any, np.dtype[np.int64]], stride: int, times: ResponseTimes
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """What the world shows by update step, for a world that was given by pictures.
+
+    With a picture per update step the two are the same; else a picture stays for as many update
+    steps as a frame takes.
+    """
+    return shown if stride == times.period_steps else shown.repeat(times.period_steps, axis=0)
+
+
+class _Stopwatch:
+    """Seconds since it was made, the device's work included."""
+
+    def __init__(self, device: str) -> None:
+        import time
+
+        self._device = device
+        self._now = time.perf_counter
+        self._began = self._now()
+
+    def __call__(self) -> float:
+        if self._device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return self._now() - self._began

@@ -1,0 +1,421 @@
+"""Who updates which weights: optimisers with their losses, and Hebbian rules.
+
+A plan has one learner or several; each follows its own losses (or a local rule), updates its own
+choice of weights with its own optimiser, at its own period. Gradients of one never reach the
+weights of another. Imported by ``trainer``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+
+from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.network import (
+    Named,
+    NetworkState,
+    StreamingNetwork,
+    checked_arguments,
+    find_named,
+    first_line,
+)
+from streaming_net_ros.training.clips import Clips
+from streaming_net_ros.training.objectives import Objective, Piece
+from streaming_net_ros.training.plan import HebbianSpec, LearnerSpec, TrainingPlan
+
+_WITHOUT = ("Optimizer", "LBFGS", "SparseAdam")  # abstract; wants a closure; sparse gradients
+
+
+class Learner(ABC):
+    """Whoever updates weights.
+
+    Attributes:
+        name: for messages and metrics.
+        every: steps from one update to the next.
+    """
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        self.name = spec.name
+        self.every = spec.every
+
+    def hear(
+        self, network: StreamingNetwork, before: NetworkState, nodes: Mapping[str, Tensor | None]
+    ) -> None:
+        """The network has lived a frame: its state before, and every node's state in it."""
+        return
+
+    def follow(self, piece: Piece, share: float, *, keep_graph: bool) -> float | None:
+        """Take in a piece, its share of the next update.
+
+        Args:
+            piece: what the network has lived.
+            share: of this piece in the update.
+            keep_graph: other learners will follow gradients through the same piece.
+
+        Returns:
+            The loss, if there is one; a loss that is no number leaves no trace.
+        """
+        return None
+
+    @abstractmethod
+    def update(self) -> float:
+        """Change the weights by what was taken in since the last update.
+
+        Returns:
+            The size of what drove it: the norm of the gradient (before it was clipped) or of the
+            change. If that is no number, nothing was changed.
+        """
+
+    def judge(self, score: float) -> None:
+        """A validation has this score (smaller is better)."""
+        return
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next update depends on: tensors, and plain values."""
+
+    @abstractmethod
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` gave."""
+
+
+class GradientLearner(Learner):
+    """Follows the gradients of its objectives.
+
+    Args:
+        spec: its losses, weights and optimiser.
+        plan: tells the number of steps, precision and seed.
+        network: on its device.
+        clips: have the targets.
+        where: the place in the plan, for errors.
+
+    Raises:
+        ParameterError: a name, pattern or argument that does not fit.
+    """
+
+    def __init__(self, spec: LearnerSpec, plan: TrainingPlan, network: StreamingNetwork,
+                 clips: Clips, where: str) -> None:  # fmt: skip
+        super().__init__(spec)
+        device = next(network.parameters()).device
+        self.objectives = nn.ModuleList(
+            Objective(o, network, clips, f"{where}.objectives[{k}]", plan.seed)
+            for k, o in enumerate(spec.objectives)
+        ).to(device)
+        self.parameters = {
+            **_chosen(network, spec.parameters, where),
+            **{f"readout.{n}": p for n, p in self.objectives.named_parameters()},
+        }
+        self._gradient_limit = spec.gradient_limit
+        self._gradients: list[Tensor | None] = [None] * len(self.parameters)
+        self._optimiser = _optimiser(spec.optimizer, self.parameters, where)
+        updates = max(1, plan.steps // spec.every)
+        self._schedule = _schedule(spec.scheduler, self._optimiser, updates, where)
+        self._scaler = torch.amp.GradScaler(
+            device.type, enabled=plan.precision == "float16", growth_interval=200
+        )
+
+    def follow(self, piece: Piece, share: float, *, keep_graph: bool) -> float | None:
+        """See ``Learner``."""
+        losses = [
+            objective.spec.weight * loss
+            for objective in self.each_objective()
+            if (loss := objective.loss(piece)) is not None
+        ]
+        if not losses:
+            return None
+        total = torch.stack(losses).sum()
+        if total.requires_grad and bool(total.isfinite()):
+            gradients = torch.autograd.grad(
+                self._scaler.scale(total * share),
+                list(self.parameters.values()),
+                retain_graph=keep_graph,
+                allow_unused=True,
+            )
+            self._gradients = [
+                new if old is None else old if new is None else old + new
+                for old, new in zip(self._gradients, gradients, strict=True)
+            ]
+        return float(total.detach())
+
+    def update(self) -> float:
+        """See ``Learner``: one step of the optimiser."""
+        for parameter, gradient in zip(self.parameters.values(), self._gradients, strict=True):
+            parameter.grad = gradient
+        norm = 0.0
+        if any(gradient is not None for gradient in self._gradients):
+            norm = self._step()
+        self._gradients = [None] * len(self.parameters)
+        self._optimiser.zero_grad(set_to_none=True)
+        if self._schedule is not None and not self._waits_for_score:
+            self._schedule.step()
+        return norm
+
+    def _step(self) -> float:
+        self._scaler.unscale_(self._optimiser)
+        limit = torch.inf if self._gradient_limit is None else self._gradient_limit
+        norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), limit))
+        if self._scaler.is_enabled():
+            # Half-precision gradients may overflow: the scaler leaves that step out by itself.
+            self._scaler.step(self._optimiser)
+            self._scaler.update()
+            return norm if norm < torch.inf else 0.0
+        if norm < torch.inf:
+            self._optimiser.step()
+        return norm
+
+    def judge(self, score: float) -> None:
+        """See ``Learner``: ReduceLROnPlateau waits for it."""
+        if self._schedule is not None and self._waits_for_score:
+            self._schedule.step(score)  # type: ignore[arg-type]
+
+    def each_objective(self) -> list[Objective]:
+        """Its objectives, in order."""
+        return [o for o in self.objectives if isinstance(o, Objective)]
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimiser's at present."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    @property
+    def _waits_for_score(self) -> bool:
+        return isinstance(self._schedule, lr_scheduler.ReduceLROnPlateau)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See ``Learner``."""
+        tensors = {f"readout.{n}": t for n, t in self.objectives.state_dict().items()}
+        for number, gradient in enumerate(self._gradients):  # of steps since the last update
+            if gradient is not None:
+                tensors[f"gradient.{number}"] = gradient
+        values: dict[str, dict[str, Any]] = {}
+        optimiser = self._optimiser.state_dict()
+        for number, slots in optimiser["state"].items():
+            for slot, value in slots.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{number}.{slot}"] = value
+                else:
+                    values.setdefault(str(number), {})[slot] = value
+        facts = {
+            "optimizer": {"values": values, "param_groups": optimiser["param_groups"]},
+            "scheduler": None if self._schedule is None else self._schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+        return tensors, facts
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """See ``Learner``."""
+        saved = facts["optimizer"]
+        slots: dict[int, dict[str, Any]] = {int(n): dict(v) for n, v in saved["values"].items()}
+        readout, gradients = {}, {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "readout":
+                readout[rest] = tensor
+            elif kind == "gradient":
+                gradients[int(rest)] = tensor.to(next(iter(self.parameters.values())).device)
+            else:
+                number, _, slot = rest.partition(".")
+                slots.setdefault(int(number), {})[slot] = tensor
+        self.objectives.load_state_dict(readout)
+        self._gradients = [gradients.get(number) for number in range(len(self.parameters))]
+        self._optimiser.load_state_dict({"state": slots, "param_groups": saved["param_groups"]})
+        if self._schedule is not None:
+            self._schedule.load_state_dict(facts["scheduler"])
+        self._scaler.load_state_dict(facts["scaler"])
+
+
+class HebbianLearner(Learner):
+    """Changes a dense edge's weights by what fires before and after it; no gradient.
+
+    Args:
+        spec: the rule, and ``every``.
+        network: on its device.
+        where: the place in the plan, for errors.
+
+    Raises:
+        ParameterError: no such edge, or one that does not end in a Linear.
+    """
+
+    def __init__(self, spec: LearnerSpec, network: StreamingNetwork, where: str) -> None:
+        assert spec.hebbian is not None
+        super().__init__(spec)
+        self._rule: HebbianSpec = spec.hebbian
+        self._source, self._target = _edge_of(self._rule.edge, network, where)
+        stack = network.group(self._target).edges[self._source]
+        assert isinstance(stack, nn.Sequential)
+        if not len(stack) or not isinstance(stack[-1], nn.Linear):
+            raise ParameterError(
+                "a Hebbian rule is for a dense edge",
+                where=f"{where}.hebbian.edge",
+                expected="an edge whose layers end in a Linear",
+                got=self._rule.edge,
+            )
+        self._before, self._linear = stack[:-1], stack[-1]
+        shape = network.shapes[self._target]
+        if shape != (self._linear.out_features,):
+            raise ParameterError(
+                "the group's state must have one element per unit of the edge",
+                where=f"{where}.hebbian.edge",
+                expected=f"({self._linear.out_features},)",
+                got=shape,
+            )
+        self._change = torch.zeros_like(self._linear.weight)
+        self._heard = 0
+
+    @torch.no_grad()
+    def hear(
+        self, network: StreamingNetwork, before: NetworkState, nodes: Mapping[str, Tensor | None]
+    ) -> None:
+        """Take in what the edge's two sides were in one frame."""
+        state = nodes[self._target]
+        source = network.heard(self._target, before, nodes)[self._source]
+        if source is None or state is None:
+            return
+        x = self._before(source.to(torch.float32))  # (batch, in)
+        y = state.to(torch.float32)  # (batch, out)
+        change = y.T @ x / len(x)
+        if self._rule.rule == "anti_hebbian":
+            change = -change
+        elif self._rule.rule == "oja":
+            change -= y.square().mean(0)[:, None] * self._linear.weight
+        self._change += change
+        self._heard += 1
+
+    @torch.no_grad()
+    def update(self) -> float:
+        """Change the weights; gives the norm of the change."""
+        if not self._heard:
+            return 0.0
+        change = self._rule.rate * self._change / self._heard
+        self._linear.weight += change
+        norms = self._linear.weight.norm(dim=1, keepdim=True)
+        self._linear.weight *= (self._rule.limit / norms.clamp(min=1e-12)).clamp(max=1)
+        self._change.zero_()
+        self._heard = 0
+        return float(change.norm())
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See ``Learner``."""
+        return {"change": self._change}, {"heard": self._heard}
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """See ``Learner``."""
+        self._change.copy_(tensors["change"])
+        self._heard = int(facts["heard"])
+
+
+def make_learners(plan: TrainingPlan, network: StreamingNetwork, clips: Clips) -> list[Learner]:
+    """All learners of a plan, ready for a network and data.
+
+    Raises:
+        ParameterError: anything in the plan that does not fit, with the place.
+    """
+    learners: list[Learner] = []
+    for number, spec in enumerate(plan.learners):
+        where = f"plan: learners[{number}] ({spec.name})"
+        if spec.hebbian is not None:
+            learners.append(HebbianLearner(spec, network, where))
+        else:
+            learners.append(GradientLearner(spec, plan, network, clips, where))
+    return learners
+
+
+def _chosen(
+    network: StreamingNetwork, patterns: tuple[str, ...], where: str
+) -> dict[str, nn.Parameter]:
+    """The weights whose names fit one of the patterns, by their names in a weights file."""
+    named = {name.removeprefix("groups."): p for name, p in network.named_parameters()}
+    chosen = {}
+    for pattern in patterns:
+        fitting = fnmatch.filter(named, pattern)
+        if not fitting:
+            raise ParameterError(
+                "no weight has such a name",
+                where=f"{where}.parameters",
+                expected=f"a pattern that fits some of {', '.join(list(named)[:6])}, ...",
+                got=pattern,
+            )
+        chosen.update({name: named[name] for name in fitting})
+    return {name: p for name, p in named.items() if name in chosen}  # the network's own order
+
+
+def _optimiser(
+    named: Named, parameters: Mapping[str, nn.Parameter], where: str
+) -> torch.optim.Optimizer:
+    where = f"{where}.optimizer.{named.name}"
+    table = {
+        name: member
+        for name, member in vars(torch.optim).items()
+        if inspect.isclass(member)
+        and issubclass(member, torch.optim.Optimizer)
+        and name not in _WITHOUT
+    }
+    factory = find_named(
+        named.name,
+        table,
+        where,
+        kind="optimiser",
+        expected="the name of a torch.optim optimiser",
+        error=ParameterError,
+    )
+    taken = checked_arguments(factory, named.args, where, filled={}, error=ParameterError)
+    try:
+        return factory(list(parameters.values()), **taken)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(
+            f"torch refuses these arguments ({first_line(error)})", where=where, got=taken
+        ) from None
+
+
+def _schedule(
+    named: Named | None, optimiser: torch.optim.Optimizer, updates: int, where: str
+) -> lr_scheduler.LRScheduler | None:
+    if named is None:
+        return None
+    where = f"{where}.scheduler.{named.name}"
+    table = {
+        name: member
+        for name, member in vars(lr_scheduler).items()
+        if inspect.isclass(member)
+        and issubclass(member, lr_scheduler.LRScheduler)
+        and not name.endswith(("LRScheduler", "LambdaLR", "MultiplicativeLR"))  # need functions
+        and name not in ("SequentialLR", "ChainedScheduler")  # need others
+    }
+    factory = find_named(
+        named.name,
+        table,
+        where,
+        kind="scheduler",
+        expected="the name of a torch.optim.lr_scheduler",
+        error=ParameterError,
+    )
+    filled = {"max_lr": optimiser.param_groups[0]["lr"], "T_max": updates}
+    taken = checked_arguments(factory, named.args, where, filled=filled, error=ParameterError)
+    if "total_steps" in inspect.signature(factory.__init__).parameters:
+        taken.setdefault("total_steps", max(updates, 2))
+    try:
+        return factory(optimiser, **taken)
+    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+        raise ParameterError(
+            f"torch refuses these arguments ({first_line(error)})", where=where, got=taken
+        ) from None
+
+
+def _edge_of(text: str, network: StreamingNetwork, where: str) -> tuple[str, str]:
+    for edge in network.rollout.graph.edges:
+        if str(edge) == text and edge.source in network.group(edge.target).edges:
+            return edge.source, edge.target
+    listed = ", ".join(str(edge) for edge in network.rollout.graph.edges)
+    raise ParameterError(
+        "no such edge with layers",
+        where=f"{where}.hebbian.edge",
+        expected=f"one of {listed}",
+        got=text,
+    )
