@@ -49,7 +49,7 @@ def written(tmp_path, monkeypatch):
     """Writes a network of a page, and the page's Python files beside it, where they import."""
 
     def write(name):
-        for other, text in {**whole_files("python"), name: NETWORKS[name]}.items():
+        for other, text in {**whole_files("python"), **NETWORKS}.items():
             (tmp_path / other.split("/")[1]).write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
         return tmp_path / name.split("/")[1]

@@ -6,7 +6,7 @@ Knows torch, and nothing of ROS. ``file`` reads and checks, ``shapes`` infers, `
 
 from streaming_net_ros.network.expand import read_yaml
 from streaming_net_ros.network.file import parse_network, read_network_file, rollout_of
-from streaming_net_ros.network.findings import first_finding
+from streaming_net_ros.network.findings import first_finding, inside
 from streaming_net_ros.network.group import LayerGroup
 from streaming_net_ros.network.layers import InputNormalisation, build_stack, seeded
 from streaming_net_ros.network.named import checked_arguments, find_named, first_line
@@ -51,6 +51,7 @@ __all__ = [
     "find_named",
     "first_finding",
     "first_line",
+    "inside",
     "load_weights",
     "named",
     "newest_capture",

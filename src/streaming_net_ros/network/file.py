@@ -1,32 +1,26 @@
 """Reading a network file: from YAML to checked, frozen objects, with errors that say where.
 
-Owns reading, blocks, the choice of the rollout, and the translation of pydantic's findings into
-one line. Nothing in a file is ever evaluated as code; a group that names a Python factory has it
-imported by its dotted name, when the group is built, never when the file is read.
+Owns reading, blocks, and the choice of the rollout. Nothing in a file is ever evaluated as code;
+a group that names a Python factory has it imported by its dotted name, when the group is built,
+never when the file is read.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from streaming_net_ros.errors import NetworkFileError, RolloutError, shortened
-from streaming_net_ros.network.expand import MAX_ITEMS, Places, expand, on_base, read_yaml
-from streaming_net_ros.network.schema import (
-    EdgeSpec,
-    GroupSpec,
-    ImageInput,
-    NetworkSpec,
-    OutputSpec,
-    RolloutSpec,
-    VectorInput,
-    did_you_mean,
-)
+from streaming_net_ros.errors import NetworkFileError, RolloutError
+from streaming_net_ros.network.base import on_base
+from streaming_net_ros.network.expand import MAX_ITEMS, Places, expand, read_yaml
+from streaming_net_ros.network.findings import first_finding
+from streaming_net_ros.network.schema import NetworkSpec, RolloutSpec, did_you_mean
 from streaming_net_ros.theory import Rollout, hybrid, parse_table, sequential, streaming
+
+_ALSO = ("constants", "blocks", "base")  # keys that are gone before the schema sees a file
 
 
 def read_network_file(path: Path | str, constants: Mapping[str, Any] | None = None) -> NetworkSpec:
@@ -64,14 +58,13 @@ def parse_network(
     whole, places = on_base(content, Path(path), constants)
     whole = _with_blocks(expand(whole, places), places)
     if "path" in whole:  # the reader's own word: pydantic would take it for known
-        known = ", ".join(_known_keys(("path",)))
-        raise NetworkFileError(
-            "unknown key", where=places.at("path"), remedy=f"known keys: {known}"
-        )
+        raise NetworkFileError("unknown key", where=places.at("path"))
     try:
         spec = NetworkSpec.model_validate({**whole, "path": Path(path)})
     except ValidationError as error:
-        raise _told(error, places) from None
+        raise first_finding(
+            error, places.at, NetworkSpec, NetworkFileError, also=_ALSO, hidden=("path",)
+        ) from None
     try:
         graph = spec.graph
         unused = [name for name in spec.inputs if name not in graph.inputs]
@@ -174,61 +167,3 @@ def _with_blocks(content: dict[str, Any], places: Places) -> dict[str, Any]:
     result = put(content, "", ())
     assert isinstance(result, dict)
     return result
-
-
-def _told(error: ValidationError, places: Places) -> NetworkFileError:
-    """Pydantic's findings as one line about the first, with a count of the others."""
-    findings = error.errors(include_url=False)
-    first = findings[0]
-    place = places.at(_path(first["loc"]).lstrip(".") or "file")
-    message = first["msg"].removeprefix("Value error, ")
-    remedy = f"and {len(findings) - 1} more; mend this one first" if len(findings) > 1 else ""
-    kind = first["type"]
-    if kind in ("union_tag_not_found", "union_tag_invalid"):
-        what, expected = "what kind of input?", "type: image or type: vector"
-        got = first["input"].get("type") if isinstance(first["input"], dict) else first["input"]
-    elif kind == "missing":
-        what, expected, got = "a key is missing", "", None
-    elif kind == "extra_forbidden":
-        what, expected, got = "unknown key", "", None
-        known = _known_keys(first["loc"])
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
-        remedy = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
-    elif kind == "value_error":
-        what, expected = message, ""
-        got = first["input"] if isinstance(first["input"], str | int | float) else None
-    else:
-        what, expected, got = "value not allowed", message, first["input"]
-    return NetworkFileError(
-        what,
-        where=place,
-        expected=expected,
-        got=None if got is None else shortened(got),
-        remedy=remedy,
-    )
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """Pydantic's location as a path in the file, without its names for members of unions."""
-    path = ""
-    for number, part in enumerate(location):
-        is_tag = number == 2 and location[0] == "inputs" and part in ("image", "vector")
-        is_member = isinstance(part, str) and part.startswith(
-            ("RolloutSpec", "tuple[", "float", "literal[", "constrained", "function-")
-        )
-        if not is_tag and not is_member:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that may stand where an unknown one was found."""
-    models: dict[str, type[BaseModel]] = {
-        "edges": EdgeSpec, "groups": GroupSpec, "outputs": OutputSpec, "rollout": RolloutSpec,
-        "image": ImageInput, "vector": VectorInput,
-    }  # fmt: skip
-    for part in reversed(location[:-1]):
-        if part in models:
-            return list(models[str(part)].model_fields)
-    own = [name for name in NetworkSpec.model_fields if name != "path"]
-    return [*own, "constants", "blocks", "base"]

@@ -7,7 +7,7 @@ whoever reads a file into frozen models.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -20,19 +20,22 @@ Failure = TypeVar("Failure", bound=StreamingNetError)
 
 def first_finding(
     error: ValidationError,
-    where: str,
+    at: Callable[[str], str],
     model: type[BaseModel],
     failure: type[Failure],
-    extra_keys: tuple[str, ...] = (),
+    *,
+    also: tuple[str, ...] = (),
+    hidden: tuple[str, ...] = (),
 ) -> Failure:
     """The first finding as an error, with a count of the others.
 
     Args:
         error: pydantic's.
-        where: the file.
+        at: tells where a place such as ``groups[2].edges`` stands: the file, and the place.
         model: what it was to be.
         failure: the class of the error.
-        extra_keys: keys of the file that the model itself never sees.
+        also: keys of the file that the model itself never sees.
+        hidden: keys of the model that a file must not have.
     """
     findings = error.errors(include_url=False)
     first = findings[0]
@@ -47,7 +50,8 @@ def first_finding(
     elif kind == "extra_forbidden":
         what, expected, got = "unknown key", "", None
         known = _known_keys(first["loc"], model)
-        known += extra_keys if len(first["loc"]) == 1 else ()
+        if len(first["loc"]) == 1:
+            known = (*(key for key in known if key not in hidden), *also)
         close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
         remedy = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
     elif kind == "value_error":
@@ -57,11 +61,16 @@ def first_finding(
         what, expected, got = "value not allowed", message, first["input"]
     return failure(
         what,
-        where=f"{where}: {_path(first['loc']).lstrip('.') or 'file'}",
+        where=at(_path(first["loc"]).lstrip(".") or "file"),
         expected=expected,
         got=None if got is None else shortened(got),
         remedy=remedy,
     )
+
+
+def inside(where: str) -> Callable[[str], str]:
+    """Places inside one file."""
+    return lambda place: f"{where}: {place}"
 
 
 def _path(location: Location) -> str:

@@ -23,6 +23,7 @@ from streaming_net_ros.network import (
     ImageInput,
     StreamingNetwork,
     first_finding,
+    inside,
     read_network_file,
     read_yaml,
     rollout_of,
@@ -194,7 +195,9 @@ def read_experiment(path: Path) -> ExperimentSpec:
     try:
         return ExperimentSpec.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise first_finding(error, str(path), ExperimentSpec, ParameterError) from None
+        raise first_finding(
+            error, lambda place: f"{path}: {place}", ExperimentSpec, ParameterError
+        ) from None
 
 
 def protocol_of(spec: ExperimentSpec, *, reduced: bool, seeds: int | None = None) -> Protocol:
@@ -205,8 +208,9 @@ def protocol_of(spec: ExperimentSpec, *, reduced: bool, seeds: int | None = None
     try:
         data = DataSpec.model_validate({**spec.data.model_dump(), **small.data})
     except ValidationError as error:
-        where = f"{spec.name}: reduced.data"
-        raise first_finding(error, where, DataSpec, ParameterError) from None
+        raise first_finding(
+            error, inside(f"{spec.name}: reduced.data"), DataSpec, ParameterError
+        ) from None
     plan = {**spec.plan, **small.plan}
     return Protocol(True, data, plan, small.constants, seeds or small.seeds or spec.seeds)
 

@@ -249,8 +249,8 @@ class Objective(nn.Module):
         self.fields = clips.fields.get(target, ())
         output = network.spec.outputs.get(self.spec.of)
         if output is not None and not self.spec.readout and output.fields:
-            by_name: Mapping[str, int] = dict(output.fields)
-            self.elements = tuple(by_name[name] for name in self.fields)
+            elements = {str(name): element for name, element in output.fields.items()}
+            self.elements = tuple(elements[name] for name in self.fields)
         elif clips.targets[target][0].numel() != torch.Size(shape).numel():
             raise ParameterError(
                 "state and target differ in size",

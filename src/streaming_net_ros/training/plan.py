@@ -15,7 +15,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.network import Frozen, Layers, Named, first_finding, named, read_yaml
+from streaming_net_ros.network import (
+    Frozen,
+    Layers,
+    Named,
+    first_finding,
+    inside,
+    named,
+    read_yaml,
+)
 from streaming_net_ros.training.augmentation import Augmentation
 
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -169,7 +177,9 @@ def parse_plan(content: Mapping[str, Any], where: str = "plan") -> TrainingPlan:
     try:
         return TrainingPlan.model_validate(content)
     except ValidationError as error:
-        raise first_finding(error, where, TrainingPlan, ParameterError) from None
+        raise first_finding(
+            error, lambda place: f"{where}: {place}", TrainingPlan, ParameterError
+        ) from None
 
 
 def read_plan(path: Path) -> dict[str, Any]:

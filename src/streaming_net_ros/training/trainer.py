@@ -205,7 +205,7 @@ def train(
         data: sequences to learn from, on the same device.
         plan: how.
         validation: sequences to judge on.
-        checkpoint: a file that is written after each validation and at the end.
+        checkpoint: a file that is written every ``validate_every`` steps and at the end.
         resume: go on from that file.
         watching: who is told, and who may stop it.
 
@@ -225,12 +225,13 @@ def train(
     try:
         while not trainer.is_done and not was_interrupted:
             watching.on_step(trainer.step())
-            if trainer.validation_is_due:
-                watching.on_validation(trainer.validate())
+            if trainer.is_at_a_landmark:
+                if validation is not None:
+                    watching.on_validation(trainer.validate())
                 if checkpoint is not None:
                     trainer.save(checkpoint)
             was_interrupted = not trainer.is_done and watching.should_stop()
-        if checkpoint is not None:
+        if was_interrupted and checkpoint is not None:
             trainer.save(checkpoint)
     finally:
         trainer.restore_best()
@@ -289,10 +290,9 @@ class Trainer:
         return self.steps >= self._plan.steps or self._patience_has_ended
 
     @property
-    def validation_is_due(self) -> bool:
-        """Whether weights should be judged now."""
-        is_due = self.steps % self._plan.validate_every == 0 or self.steps == self._plan.steps
-        return self._validation is not None and is_due
+    def is_at_a_landmark(self) -> bool:
+        """Whether weights should be judged and a checkpoint written now."""
+        return self.steps % self._plan.validate_every == 0 or self.steps == self._plan.steps
 
     @property
     def history(self) -> TrainingHistory:
