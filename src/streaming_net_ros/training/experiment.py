@@ -195,9 +195,7 @@ def read_experiment(path: Path) -> ExperimentSpec:
     try:
         return ExperimentSpec.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise first_finding(
-            error, lambda place: f"{path}: {place}", ExperimentSpec, ParameterError
-        ) from None
+        raise first_finding(error, inside(str(path)), ExperimentSpec, ParameterError) from None
 
 
 def protocol_of(spec: ExperimentSpec, *, reduced: bool, seeds: int | None = None) -> Protocol:

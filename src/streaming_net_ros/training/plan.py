@@ -177,9 +177,7 @@ def parse_plan(content: Mapping[str, Any], where: str = "plan") -> TrainingPlan:
     try:
         return TrainingPlan.model_validate(content)
     except ValidationError as error:
-        raise first_finding(
-            error, lambda place: f"{where}: {place}", TrainingPlan, ParameterError
-        ) from None
+        raise first_finding(error, inside(where), TrainingPlan, ParameterError) from None
 
 
 def read_plan(path: Path) -> dict[str, Any]:
