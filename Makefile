@@ -14,7 +14,7 @@ $(VENV)/.installed: setup.py pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt setuptools wheel
 	# torch first: the CPU build of this version, if the machine has one, spares gigabytes of CUDA.
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[ros,test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[ros,digits,test]'
 	touch $@
 
 demo: install

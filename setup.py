@@ -14,7 +14,7 @@ def files(folder: str, pattern: str) -> tuple[str, list[str]]:
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     description="Neural networks on robots as streaming rollouts of ROS 2 nodes",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -49,6 +49,8 @@ setup(
             "ros-std-msgs",
             "ros-std-srvs",
         ],
+        # The small real data set that is always at hand.
+        "digits": ["scikit-learn"],
         "test": [
             "hypothesis",
             "mypy",
@@ -63,8 +65,10 @@ setup(
         (SHARE, ["package.xml"]),
         files("launch", "*.launch.py"),
         files("config", "*.xml"),
+        files("config/experiments", "*"),
         files("config/networks", "*"),
         files("config/params", "*"),
+        files("config/plans", "*"),
     ],
     zip_safe=False,
     entry_points={

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from networks import GOLDEN_TOY
 from streaming_net_ros.errors import StreamingNetError
@@ -19,25 +20,37 @@ from streaming_net_ros.network import (
     state_shapes,
 )
 from streaming_net_ros.theory import first_frames, response_times
+from streaming_net_ros.training import (
+    Augmentation,
+    Clips,
+    HebbianSpec,
+    ObjectiveSpec,
+    TrainingPlan,
+    parse_plan,
+    sequences_of,
+    train,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# file: (\S+)\n")
 
 
-def whole_files(language):
+def whole_files(language, word="file"):
     """The page's fenced blocks that begin with ``# file: NAME``, by page and name."""
     found = {}
     for page in PAGES:
         for kind, text in _FENCE.findall(page.read_text(encoding="utf-8")):
-            named = _FILE.match(text)
+            named = re.match(rf"# {word}: (\S+)\n", text)
             if kind == language and named:
                 found[f"{page.name}/{named.group(1)}"] = text
     return found
 
 
 NETWORKS = whole_files("yaml")
+PLANS = whole_files("yaml", "plan") | {
+    path.name: path.read_text() for path in sorted((ROOT / "config" / "plans").glob("*.yaml"))
+}
 
 
 def page(name):
@@ -78,6 +91,36 @@ def test_a_network_of_the_docs_is_read_and_answers_when_theory_says(name, writte
                 first.setdefault(output, frame)
     expected = {name: times[output.group].first_frames for name, output in spec.outputs.items()}
     assert first == expected
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_training_plan_of_the_docs_trains_a_step(name):
+    """On the network that its objectives name: the digits, or the pilot."""
+    plan = parse_plan({**yaml.safe_load(PLANS[name]), "steps": 1, "batch": 2, "compile": False})
+    is_of_digits = any(o.target == "class" for ln in plan.learners for o in ln.objectives)
+    path = ROOT / "config" / "networks" / ("digits_sr.yaml" if is_of_digits else "pilot.yaml")
+    network = StreamingNetwork(read_network_file(path))
+    (given,) = network.spec.inputs.values()
+    images = torch.randint(0, 256, (40, *given.shape), dtype=torch.uint8)
+    if is_of_digits:
+        clips = Clips.of_stills(images, torch.arange(40) % 10, list("0123456789"), "toy", "class")
+    else:
+        clips = Clips(
+            images,
+            {"drive": torch.randn(40, 2)},
+            torch.tensor([[0, 40]]),
+            fields={"drive": ("angular.z", "linear.x")},
+            stamps_ns=torch.arange(40),
+        )
+    history = train(network, sequences_of(plan, clips, network), plan)
+    assert len(history.losses) == 1 and math.isfinite(history.losses[0])
+
+
+def test_every_key_of_a_plan_stands_in_the_docs():
+    table = page("training.md")
+    for model in (TrainingPlan, ObjectiveSpec, Augmentation, HebbianSpec):
+        for key in model.model_fields:
+            assert re.search(rf"\b{key}\b", table), f"{model.__name__}.{key}"
 
 
 def answers(spec, choice, frames=5):

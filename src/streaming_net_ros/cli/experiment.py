@@ -85,7 +85,7 @@ def experiment(
         _Run(str(find_experiment(name)), protocol.is_reduced, protocol.seeds, variant, seed,
              str(data) if data else None, device, str(folder))
         for seed in range(protocol.seeds)
-        for variant in variants or spec.variants
+        for variant in dict.fromkeys(variants or spec.variants)
     ]  # fmt: skip
     results = _all_runs(plan, jobs or ((os.cpu_count() or 1) if on_cpu else 1))
     outcome = Outcome(spec, protocol, device, results)
@@ -159,6 +159,7 @@ class Outcome:
                 .tolist(),
                 "hold_mean": round(float(hold.mean()), 4),
                 "hold_mean_deviation": round(float(hold.std(ddof=spare)), 4),
+                "switched": np.array([run.switched for run in runs]).mean(0).round(4).tolist(),
                 "steps_to_target": None if None in at else float(np.mean([a for a in at if a])),
                 "training_s": round(float(np.mean([run.seconds for run in runs])), 1),
                 "published": dict(self.spec.variants[name].published),
@@ -200,12 +201,18 @@ class Outcome:
 
     def write(self, folder: Path) -> None:
         """JSON, table and pictures."""
-        from streaming_net_ros.cli.experiment_picture import draw_accuracy, draw_confusion
+        from streaming_net_ros.cli.experiment_picture import (
+            draw_accuracy,
+            draw_confusion,
+            draw_switch,
+        )
 
         (folder / "experiment.json").write_text(json.dumps(self.to_json(), indent=2) + "\n")
         (folder / "table.md").write_text(self.table() + "\n")
         draw_accuracy(self, folder / "accuracy.png")
         draw_confusion(self, folder / "confusion.png")
+        if self.spec.switch_step is not None:
+            draw_switch(self, folder / "switch.png")
 
 
 def machine(device: str) -> str:
@@ -352,7 +359,11 @@ def _do(run: _Run, advance: Callable[[int, int, str], None]) -> RunResult:
             folder=run.file.parent,
             watching=watching,
         )
-    words = {"protocol": _in_words(protocol), "machine": machine(run.device), **result.to_json()}
+    words = {
+        "protocol": _asked(spec, protocol, run.variant),
+        "machine": machine(run.device),
+        **result.to_json(),
+    }
     half_written = run.file.with_suffix(".part")
     half_written.write_text(json.dumps(words))
     half_written.replace(run.file)
@@ -366,7 +377,10 @@ def _network_file(run: _Run, network: str, protocol: Protocol) -> Path:
         return path
     small = run.file.parent / f"{path.stem}.reduced.yaml"
     content = {"base": str(path), "constants": dict(protocol.constants)}
-    small.write_text(yaml.safe_dump(content, sort_keys=False))
+    # Runs side by side write the same file: none may read it half written.
+    half_written = small.with_name(f"{small.name}.{os.getpid()}.part")
+    half_written.write_text(yaml.safe_dump(content, sort_keys=False))
+    half_written.replace(small)
     return small
 
 
@@ -380,15 +394,30 @@ def _found(run: _Run) -> RunResult | None:
 
     if not run.file.is_file():
         return None
-    words = json.loads(run.file.read_text())
     spec = read_experiment(Path(run.experiment))
-    protocol = _in_words(protocol_of(spec, reduced=run.is_reduced, seeds=run.seeds))
-    made = words.pop("protocol")
-    words.pop("machine")
-    if {**protocol, "seeds": 0} != {**made, "seeds": 0}:
+    protocol = protocol_of(spec, reduced=run.is_reduced, seeds=run.seeds)
+    asked = _asked(spec, protocol, run.variant)
+    try:
+        words = json.loads(run.file.read_text())
+        made = {**asked, **words.pop("protocol"), "seeds": protocol.seeds}
+        words.pop("machine")
+        result = RunResult(**words)
+    except (ValueError, KeyError, TypeError):
+        made = None  # damaged, or of another version
+    if made != asked:
         raise ParameterError(
             "there are results of another protocol",
             where=str(run.file),
             remedy="choose another --out, or remove them",
         )
-    return RunResult(**words)
+    return result
+
+
+def _asked(spec: ExperimentSpec, protocol: Protocol, variant: str) -> dict[str, Any]:
+    """All that a variant's results depend on, but for the seed."""
+    return {
+        **_in_words(protocol),
+        "variant": spec.variants[variant].model_dump(mode="json", exclude={"published"}),
+        "horizon_steps": spec.horizon_steps,
+        "switch_step": spec.switch_step,
+    }

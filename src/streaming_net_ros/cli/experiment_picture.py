@@ -44,7 +44,7 @@ def draw_accuracy(outcome: Outcome, path: Path) -> None:
         over_steps.plot([], [], "o", fillstyle="none", color="#666666", label="published")
     classes = len(next(iter(runs.values()))[0].confusion[0])
     over_steps.axhline(1 / classes, color="#999999", linewidth=0.8, linestyle=":")
-    over_steps.annotate("chance", (last, 1 / classes), ha="right", va="bottom", color="#777777")
+    over_steps.annotate("chance", (0.02 * last, 1 / classes), va="bottom", color="#777777")
     over_steps.set(xlabel="update steps since the first image", ylabel="accuracy", xlim=(0, last))
     over_steps.legend(frameon=False, fontsize=9, loc="lower right")
     _bars(means, outcome)
@@ -77,6 +77,30 @@ def draw_confusion(outcome: Outcome, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def draw_switch(outcome: Outcome, path: Path) -> None:
+    """Accuracy of the newest answer when one stimulus gives way to another."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for number, (name, runs) in enumerate(outcome.by_variant.items()):
+        switched = np.array([run.switched for run in runs])
+        steps = np.arange(1, switched.shape[1] + 1)
+        mean, deviation = switched.mean(0), switched.std(0, ddof=min(1, len(runs) - 1))
+        colour = COLOURS[number % 8]
+        axes.step(steps, mean, where="post", color=colour, label=name)
+        axes.fill_between(steps, mean - deviation, mean + deviation, step="post", color=colour,
+                          alpha=0.2, linewidth=0)  # fmt: skip
+    at = outcome.spec.switch_step or 0
+    axes.axvline(at, color="#D55E00", linestyle=":")
+    axes.annotate("another stimulus", (at, 0.02), xytext=(4, 0), textcoords="offset points",
+                  color="#D55E00", fontsize=9)  # fmt: skip
+    axes.set(xlabel="update steps", ylabel="accuracy of the newest answer, held", ylim=(0, 1))
+    axes.legend(frameon=False)
+    which = "reduced protocol" if outcome.protocol.is_reduced else "full protocol"
+    figure.suptitle(f"{outcome.spec.title}, and switches ({which})", fontweight="bold")
+    figure.savefig(path, dpi=120)
+
+
 def _curve(axes: Axes, name: str, runs: list[RunResult], number: int, last: int) -> None:
     steps = np.array(runs[0].steps)
     accuracy = np.array([run.accuracy for run in runs])
@@ -105,8 +129,8 @@ def _bars(axes: Axes, outcome: Outcome) -> None:
     for place, row in zip(places, rows, strict=True):
         axes.text(0.01, place, f"{row['hold_mean']:.3f}", va="center", color="white", fontsize=9)
     axes.set_yticks(places, [row["variant"] for row in rows])
-    axes.set_xlabel(f"hold mean: accuracy of the newest answer, steps 1 to "
-                    f"{outcome.spec.horizon_steps}")  # fmt: skip
+    axes.set_xlabel("hold mean")
+    axes.set_title(f"newest answer held, steps 1 to {outcome.spec.horizon_steps}", fontsize=10)
 
 
 def _shown_until(runs: list[RunResult], all_runs: dict[str, list[RunResult]]) -> int:

@@ -36,7 +36,11 @@ class ClassAnswers:
     classes: int
 
     def __post_init__(self) -> None:
-        if len(self.steps) != len(self.answers) or self.answers.shape[1:] != self.shown.shape[1:]:
+        if (
+            not len(self.shown)
+            or self.answers.ndim != 2
+            or self.answers.shape != (len(self.steps), *self.shown.shape[1:])
+        ):
             raise ParameterError(
                 "shapes do not fit",
                 expected="answers (responses, sequences), shown (steps, sequences)",

@@ -65,12 +65,14 @@ class VariantSpec(Frozen):
         network: a network file, beside the shipped ones or by its path.
         rollout: streaming or sequential; None for the file's own.
         plan: what differs from the experiment's plan; a key replaces a key.
+        objective: what differs in the objectives of the plan's learners.
         published: accuracies that were published, by update step.
     """
 
     network: str
     rollout: Literal["streaming", "sequential"] | None = None
     plan: Mapping[str, Any] = Field(default_factory=dict)
+    objective: Mapping[str, Any] = Field(default_factory=dict)
     published: Mapping[int, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
 
 
@@ -102,6 +104,8 @@ class ExperimentSpec(Frozen):
         seeds: trainings of each variant.
         horizon_steps: up to which the newest answer is held, and its accuracy averaged.
         target_accuracy: the update step that reaches it is told.
+        switch_step: the test part is shown a second time, and at this update step each stimulus
+            gives way to another: how long is the old answer held? None for no such test.
         reduced: for a machine without a GPU; None if the full protocol is small enough.
         source: where the protocol or the published figures come from.
     """
@@ -114,13 +118,23 @@ class ExperimentSpec(Frozen):
     seeds: Positive = 3
     horizon_steps: Positive
     target_accuracy: Share = 0.5
+    switch_step: Positive | None = None
     reduced: ReducedSpec | None = None
     source: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> ExperimentSpec:
-        for name, variant in self.variants.items():
-            parse_plan({**self.plan, **variant.plan}, f"variants.{name}.plan")
+        for reduced in (False, True):
+            protocol = protocol_of(self, reduced=reduced)
+            for name, variant in self.variants.items():
+                which = f"variants.{name}.plan" + ", reduced" * protocol.is_reduced
+                plan = _plan_of(protocol.plan, variant, 0, which)
+                if self.switch_step is not None and plan.horizon_steps is None:
+                    raise ParameterError(
+                        "'switch_step' needs a plan with 'horizon_steps'",
+                        where=which,
+                        remedy="a picture must arrive in each update step",
+                    )
         return self
 
 
@@ -144,7 +158,7 @@ class Protocol:
 
     def plan_of(self, variant: VariantSpec, seed: int) -> TrainingPlan:
         """The plan of one run."""
-        return parse_plan({**self.plan, **variant.plan, "seed": seed})
+        return _plan_of(self.plan, variant, seed, "plan")
 
 
 @dataclass(frozen=True)
@@ -158,6 +172,7 @@ class RunResult:
         accuracy: (responses,) share of right answers.
         hold: (horizon,) accuracy of the newest answer at update steps 1, 2, ...
         confusion: (responses, classes, classes).
+        switched: (horizon,) as ``hold``, of stimuli that switch; empty without such a test.
         losses: of every training step.
         seconds: of training.
     """
@@ -168,6 +183,7 @@ class RunResult:
     accuracy: list[float]
     hold: list[float]
     confusion: list[list[list[float]]]
+    switched: list[float]
     losses: list[float]
     seconds: float
 
@@ -196,6 +212,14 @@ def read_experiment(path: Path) -> ExperimentSpec:
         return ExperimentSpec.model_validate(read_yaml(path))
     except ValidationError as error:
         raise first_finding(error, inside(str(path)), ExperimentSpec, ParameterError) from None
+    except ParameterError as error:  # of a plan inside
+        raise ParameterError(
+            error.what,
+            where=f"{path}: {error.where}",
+            expected=error.expected,
+            got=error.got,
+            remedy=error.remedy,
+        ) from None
 
 
 def protocol_of(spec: ExperimentSpec, *, reduced: bool, seeds: int | None = None) -> Protocol:
@@ -207,7 +231,7 @@ def protocol_of(spec: ExperimentSpec, *, reduced: bool, seeds: int | None = None
         data = DataSpec.model_validate({**spec.data.model_dump(), **small.data})
     except ValidationError as error:
         raise first_finding(
-            error, inside(f"{spec.name}: reduced.data"), DataSpec, ParameterError
+            error, inside("reduced.data"), DataSpec, ParameterError
         ) from None
     plan = {**spec.plan, **small.plan}
     return Protocol(True, data, plan, small.constants, seeds or small.seeds or spec.seeds)
@@ -268,6 +292,12 @@ def run_variant(
     plan = protocol.plan_of(variant, seed)
     _, given = image_input(network_spec)
     learn, test = (part.to(device) for part in read_parts(protocol.data, data, given))
+    # Before training: a test part that does not fit must not be told of after hours.
+    shown = sequences_of(plan, test, network, to_judge=True)
+    switching = None
+    if spec.switch_step is not None:
+        at = plan.model_copy(update={"switch": (spec.switch_step, spec.switch_step)})
+        switching = sequences_of(at, test, network, to_judge=True)
     stem = f"{name.replace(' ', '_')}-{seed}"
     checkpoint = folder / f"{stem}.checkpoint.safetensors"
     seconds = _Stopwatch(device)
@@ -285,8 +315,11 @@ def run_variant(
     save_weights(network, folder / f"{stem}.safetensors", {"seed": str(seed)})
     checkpoint.unlink(missing_ok=True)
     output, times = class_output(network)
-    shown = sequences_of(plan, test, network, to_judge=True)
     answers = record_answers(network, output, times, shown, batch=max(64, plan.batch))
+    switched: list[float] = []
+    if switching is not None:
+        after = record_answers(network, output, times, switching, batch=max(64, plan.batch))
+        switched = after.hold_accuracy(spec.horizon_steps).tolist()
     return RunResult(
         variant=name,
         seed=seed,
@@ -294,6 +327,7 @@ def run_variant(
         accuracy=answers.accuracy.tolist(),
         hold=answers.hold_accuracy(spec.horizon_steps).tolist(),
         confusion=np.round(answers.confusion(), 4).tolist(),
+        switched=switched,
         losses=[round(loss, 5) for loss in history.losses],
         seconds=trained_s,
     )
@@ -352,6 +386,22 @@ def _by_step(
     steps as a frame takes.
     """
     return shown if stride == times.period_steps else shown.repeat(times.period_steps, axis=0)
+
+
+def _plan_of(plan: Mapping[str, Any], variant: VariantSpec, seed: int, where: str) -> TrainingPlan:
+    """The experiment's plan with what differs in a variant."""
+    content = {**plan, **variant.plan, "seed": seed}
+    whole = parse_plan(content, where)
+    if not variant.objective:
+        return whole
+    learners = [
+        {
+            **learner,
+            "objectives": [{**o, **variant.objective} for o in learner.get("objectives", ())],
+        }
+        for learner in content["learners"]
+    ]
+    return parse_plan({**content, "learners": learners}, where)
 
 
 class _Stopwatch:

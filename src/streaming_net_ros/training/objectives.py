@@ -337,7 +337,7 @@ def _criterion(spec: ObjectiveSpec, where: str) -> nn.Module:
             )
     for name in ("weight", "pos_weight"):
         if taken.get(name) is not None:
-            taken[name] = torch.tensor(taken[name])
+            taken[name] = torch.tensor(taken[name], dtype=torch.float32)
     if spec.loss.name in ("CrossEntropyLoss", "NLLLoss"):
         taken["ignore_index"] = UNKNOWN_CLASS
     try:

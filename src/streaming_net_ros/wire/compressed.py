@@ -1,7 +1,7 @@
 """Jpeg and png files: the size that they state, whether they are whole, and their samples.
 
 Owns the walk over both formats and the meaning of a CompressedImage's ``format``. Knows bytes, but
-no messages and no limits of size. Only ``camera`` imports it.
+no messages and no limits of size. Imported by ``camera``, and by the readers of data sets.
 
 All functions are pure and may run on any thread.
 

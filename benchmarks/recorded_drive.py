@@ -1,0 +1,122 @@
+"""A recorded drive: the pilot, streamed, beside the mean and a single-frame network.
+
+    python benchmarks/recorded_drive.py drive_a [--learn 0:500] [--judge 500:700] [--seeds 3]
+
+Trains on the first part of a bag and judges on the last one, which no training has seen. The
+single-frame network (pilot_single) has as many weights and costs as much per frame, but no
+memory; it answers by its sequential rollout. Prints a table and draws the steering of the first
+seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from chain import machine
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from streaming_net_ros.evaluation.recorded import parse_part
+from streaming_net_ros.network import StreamingNetwork, read_network_file, read_yaml
+from streaming_net_ros.paths import find_network, share_directory
+from streaming_net_ros.training import (
+    Clips,
+    Target,
+    find_target,
+    image_input,
+    judged,
+    parse_plan,
+    sequences_of,
+    stream,
+    train,
+)
+from streaming_net_ros.training.datasets.recordings import TopicFields, read_recording
+
+FIELDS = ("twist.angular.z", "twist.linear.x")
+NETWORKS = {"pilot, streaming": "pilot", "single frame, sequential": "pilot_single"}
+
+
+def read(bag: Path, topic: str, network: StreamingNetwork, part: str) -> Clips:
+    _, given = image_input(network.spec)
+    target = find_target(network, FIELDS)
+    where = {target.output: TopicFields(topic, FIELDS, target.fields)}
+    return read_recording(bag, given, where, part=parse_part(part, "part"))
+
+
+def trained(
+    name: str, plan: Mapping[str, Any], bag: Path, topic: str, learn: str, seed: int
+) -> tuple[StreamingNetwork, Target]:
+    network = StreamingNetwork(read_network_file(find_network(name)), seed=seed)
+    chosen = parse_plan({**plan, "seed": seed})
+    clips = read(bag, topic, network, learn)
+    train(network, sequences_of(chosen, clips, network), chosen)
+    return network, find_target(network, FIELDS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bag", type=Path)
+    parser.add_argument("--topic", default="/teleop/cmd_vel")
+    parser.add_argument("--learn", default="0:500")
+    parser.add_argument("--judge", default="500:700")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--plan", type=Path, default=share_directory() / "config/plans/drive.yaml")
+    parser.add_argument("--out", type=Path, default=Path("recorded_drive"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.out.mkdir(exist_ok=True)
+    print(machine())
+    plan = read_yaml(given.plan)
+    rows, drawn = [], {}
+    for title, name in NETWORKS.items():
+        errors = []
+        for seed in range(given.seeds):
+            network, target = trained(name, plan, given.bag, given.topic, given.learn, seed)
+            clips = read(given.bag, given.topic, network, given.judge)
+            errors.append(judged(network, target, clips))
+            if seed == 0:
+                answers = stream(network, target, clips.images_of(0))[:, 0]
+                drawn[title] = answers, clips.targets[target.output][:, 0].numpy()
+        early, full = (np.array([getattr(e, k).mae[0] for e in errors]) for k in ("early", "full"))
+        rows.append(
+            {
+                "network": title,
+                "early": [round(float(v), 4) for v in early],
+                "full": [round(float(v), 4) for v in full],
+                "mean_predictor": round(errors[0].mean.mae[0], 4),
+                "images": errors[0].images,
+            }
+        )
+        print(
+            f"{title}: steering error early {early.mean():.3f} ± {early.std(ddof=1):.3f}, "
+            f"full {full.mean():.3f} ± {full.std(ddof=1):.3f}, always the mean "
+            f"{errors[0].mean.mae[0]:.3f} ({errors[0].images} images, {given.seeds} seeds)",
+            flush=True,
+        )
+    (given.out / "recorded_drive.json").write_text(json.dumps(rows, indent=2) + "\n")
+    draw(drawn, given.out / "recorded_drive.png")
+
+
+def draw(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    (_, right), *_ = drawn.values()
+    axes.plot(right, color="#000000", linewidth=1.6, label="driver")
+    for (title, (answers, _)), colour in zip(drawn.items(), ("#0072B2", "#E69F00"), strict=True):
+        axes.plot(answers, color=colour, linewidth=1.1, label=title)
+    axes.set(xlabel="image", ylabel="steering, left positive", ylim=(-1.1, 1.1))
+    axes.legend(frameon=False, ncols=3, loc="upper right")
+    figure.suptitle("A drive never seen: early responses, by the image that they are about",
+                    fontweight="bold")  # fmt: skip
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
