@@ -23,7 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from streaming_net_ros.evaluation.recorded import parse_part
-from streaming_net_ros.network import StreamingNetwork, read_network_file, read_yaml
+from streaming_net_ros.network import StreamingNetwork, load_weights, read_network_file, read_yaml
 from streaming_net_ros.paths import find_network, share_directory
 from streaming_net_ros.training import (
     Clips,
@@ -50,9 +50,12 @@ def read(bag: Path, topic: str, network: StreamingNetwork, part: str) -> Clips:
 
 
 def trained(
-    name: str, plan: Mapping[str, Any], bag: Path, topic: str, learn: str, seed: int
+    name: str, plan: Mapping[str, Any], bag: Path, topic: str, learn: str, seed: int,
+    init: Path | None = None,
 ) -> tuple[StreamingNetwork, Target]:
     network = StreamingNetwork(read_network_file(find_network(name)), seed=seed)
+    if init is not None:
+        load_weights(network, init)
     chosen = parse_plan({**plan, "seed": seed})
     clips = read(bag, topic, network, learn)
     train(network, sequences_of(chosen, clips, network), chosen)

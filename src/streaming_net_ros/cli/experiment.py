@@ -68,6 +68,11 @@ def experiment(
 
     spec = read_experiment(find_experiment(name))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        what = f"cannot use this device ({str(error).splitlines()[0][:100]})"
+        raise ParameterError(what, where="--device", got=device, remedy="use cpu") from None
     on_cpu = device == "cpu"
     protocol = protocol_of(spec, reduced=on_cpu if reduced is None else reduced, seeds=seeds)
     strange = [v for v in variants or () if v not in spec.variants]
@@ -79,7 +84,11 @@ def experiment(
             got=strange[0],
         )
     folder = out or Path("experiments") / spec.name
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"cannot make the folder ({error.strerror})"
+        raise ParameterError(what, where="--out", got=str(folder)) from None
     _describe(spec, protocol, device)
     plan = [
         _Run(str(find_experiment(name)), protocol.is_reduced, protocol.seeds, variant, seed,

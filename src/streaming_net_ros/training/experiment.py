@@ -230,9 +230,7 @@ def protocol_of(spec: ExperimentSpec, *, reduced: bool, seeds: int | None = None
     try:
         data = DataSpec.model_validate({**spec.data.model_dump(), **small.data})
     except ValidationError as error:
-        raise first_finding(
-            error, inside("reduced.data"), DataSpec, ParameterError
-        ) from None
+        raise first_finding(error, inside("reduced.data"), DataSpec, ParameterError) from None
     plan = {**spec.plan, **small.plan}
     return Protocol(True, data, plan, small.constants, seeds or small.seeds or spec.seeds)
 
