@@ -26,7 +26,8 @@ from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import find_experiment, find_network
 
 if TYPE_CHECKING:
-    from streaming_net_ros.training.experiment import ExperimentSpec, Protocol, RunResult
+    from streaming_net_ros.training.experiment import ExperimentSpec, Protocol
+    from streaming_net_ros.training.experiment_run import RunResult
 
 
 def experiment(
@@ -338,7 +339,8 @@ def _do(run: _Run, advance: Callable[[int, int, str], None]) -> RunResult:
     import torch
 
     from streaming_net_ros.training import Watching
-    from streaming_net_ros.training.experiment import protocol_of, read_experiment, run_variant
+    from streaming_net_ros.training.experiment import protocol_of, read_experiment
+    from streaming_net_ros.training.experiment_run import run_variant
 
     if run.device == "cpu":
         # The same seed gives the same bits on one thread only; runs side by side fill the cores.
@@ -399,7 +401,8 @@ def _found(run: _Run) -> RunResult | None:
     Raises:
         ParameterError: it was found under another protocol.
     """
-    from streaming_net_ros.training.experiment import RunResult, protocol_of, read_experiment
+    from streaming_net_ros.training.experiment import protocol_of, read_experiment
+    from streaming_net_ros.training.experiment_run import RunResult
 
     if not run.file.is_file():
         return None

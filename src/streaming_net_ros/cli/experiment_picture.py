@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from streaming_net_ros.cli.experiment import Outcome
-    from streaming_net_ros.training.experiment import RunResult
+    from streaming_net_ros.training.experiment_run import RunResult
 
 # Okabe and Ito's palette: told apart by colour-blind eyes too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")

@@ -13,9 +13,9 @@ hands in a callback.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,161 +27,16 @@ from torch import Tensor
 from streaming_net_ros.errors import ParameterError, RunError, WeightsError
 from streaming_net_ros.evaluation.metrics import mean_over_onsets
 from streaming_net_ros.network import NetworkState, StreamingNetwork
-from streaming_net_ros.theory import first_frames, response_times
 from streaming_net_ros.training.checkpoint import below, read_checkpoint, write_checkpoint
-from streaming_net_ros.training.clips import Clips
+from streaming_net_ros.training.history import Step, TrainingHistory, Validation, Watching
 from streaming_net_ros.training.learners import GradientLearner, make_learners
 from streaming_net_ros.training.objectives import Piece
 from streaming_net_ros.training.plan import TrainingPlan
 from streaming_net_ros.training.sequences import Batch, Sequences, generator
 from streaming_net_ros.training.target import image_input
 
-EXTRA_RESPONSES = 6  # beyond the full one: enough for states that remember
 _DROPOUT = 100  # a kind of draw, beside those of ``sequences``
 _PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a step did.
-
-    Attributes:
-        number: from 1.
-        losses: by learner; those that have one.
-        changes: by learner that updated: the norm of its gradient or change.
-        learning_rates: by learner.
-    """
-
-    number: int
-    losses: Mapping[str, float]
-    changes: Mapping[str, float]
-    learning_rates: Mapping[str, float]
-
-    @property
-    def loss(self) -> float:
-        """The sum of the learners' losses."""
-        return sum(self.losses.values())
-
-
-@dataclass(frozen=True)
-class Validation:
-    """How right a network was on sequences that it did not learn from.
-
-    Attributes:
-        step: updates of the weights so far.
-        errors: by objective, (responses, columns): mean absolute error, or share of wrong
-            classes, by frames since the first response.
-        columns: by objective, what its columns are.
-        score: what is smallest for the best weights: mean over responses and (scaled) columns.
-    """
-
-    step: int
-    errors: Mapping[str, NDArray[np.float32]]
-    columns: Mapping[str, tuple[str, ...]]
-    score: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers, lists and words."""
-        return {
-            "step": self.step,
-            "errors": {name: errors.tolist() for name, errors in self.errors.items()},
-            "columns": {name: list(columns) for name, columns in self.columns.items()},
-            "score": self.score,
-        }
-
-    @classmethod
-    def from_json(cls, words: Mapping[str, Any]) -> Validation:
-        """What ``to_json`` gave."""
-        return cls(
-            words["step"],
-            {name: np.array(errors, np.float32) for name, errors in words["errors"].items()},
-            {name: tuple(columns) for name, columns in words["columns"].items()},
-            words["score"],
-        )
-
-    def __str__(self) -> str:
-        told = [
-            f"{name.rpartition('/')[2]} {column} {errors[0, k]:.3f} at the first response, "
-            f"{errors[-1, k]:.3f} after {len(errors)}"
-            for name, errors in self.errors.items()
-            for k, column in enumerate(self.columns[name])
-        ]
-        return f"step {self.step}: {'; '.join(told)}"
-
-
-@dataclass(frozen=True)
-class TrainingHistory:
-    """What happened.
-
-    Attributes:
-        losses: of every step.
-        validations: in order; none without validation sequences.
-        best_step: the step whose weights the network was left with.
-        was_interrupted: whether somebody asked it to stop.
-        stopped_early: whether patience ended it.
-    """
-
-    losses: tuple[float, ...]
-    validations: tuple[Validation, ...]
-    best_step: int
-    was_interrupted: bool = False
-    stopped_early: bool = False
-
-
-def sequences_of(
-    plan: TrainingPlan, clips: Clips, network: StreamingNetwork, *, to_judge: bool = False
-) -> Sequences:
-    """Sequences as long as a plan's responses take, shown as it says.
-
-    Still pictures are shown again and again; clips of several frames are never stretched.
-
-    Args:
-        plan: how many responses, how pictures are changed, whether stimuli switch.
-        clips: on the network's device.
-        network: its rollout says when the first and the full response come.
-        to_judge: show pictures as they are, but for the camera's noise.
-
-    Raises:
-        DataError: no clip is as long as a sequence.
-        ParameterError: a switch beyond the last response.
-    """
-    objective = next(o for learner in plan.learners for o in learner.objectives)
-    output = network.spec.outputs.get(objective.of)
-    group = objective.of if output is None else output.group
-    first, stride = first_frames(network.rollout)[group], 1
-    responses = plan.responses
-    if responses is None:
-        times = response_times(network.rollout)[group]
-        responses = times.full_frames - first + EXTRA_RESPONSES
-        if plan.horizon_steps is not None:
-            stride = times.period_steps
-            responses = max(1, (plan.horizon_steps - times.first_step) // stride + 1)
-    augmentation = plan.augmentation
-    return Sequences(
-        clips,
-        first + responses,
-        augmentation.of_the_camera if to_judge else augmentation,
-        hold=clips.stamps_ns is None,
-        stride=stride,
-        switch=plan.switch,
-    )
-
-
-@dataclass(frozen=True)
-class Watching:
-    """Who is told what, and who may stop a training.
-
-    Attributes:
-        on_step: called after each step.
-        on_validation: called after each validation.
-        should_stop: asked after each step.
-        on_begin: called first, with the number of steps that an earlier training has done.
-    """
-
-    on_step: Callable[[Step], None] = lambda step: None
-    on_validation: Callable[[Validation], None] = lambda validation: None
-    should_stop: Callable[[], bool] = lambda: False
-    on_begin: Callable[[int], None] = lambda steps: None
 
 
 def train(
