@@ -4,8 +4,8 @@
 
 Trains on the first part of a bag and judges on the last one, which no training has seen. The
 single-frame network (pilot_single) has as many weights and costs as much per frame, but no
-memory; it answers by its sequential rollout. Prints a table and draws the steering of the first
-seed.
+memory; it answers by its sequential rollout. The pilot is also trained from the shipped weights,
+which have learnt in simulation. Prints a line each, and draws the steering of the first seed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ from streaming_net_ros.training import (
 from streaming_net_ros.training.datasets.recordings import TopicFields, read_recording
 
 FIELDS = ("twist.angular.z", "twist.linear.x")
-NETWORKS = {"pilot, streaming": "pilot", "single frame, sequential": "pilot_single"}
+SHIPPED = share_directory() / "config/networks/pilot.safetensors"
+NETWORKS = {  # the network, and the weights that it begins with
+    "pilot, streaming": ("pilot", None),
+    "pilot, streaming, from simulation": ("pilot", SHIPPED),
+    "single frame, sequential": ("pilot_single", None),
+}
 
 
 def read(bag: Path, topic: str, network: StreamingNetwork, part: str) -> Clips:
@@ -50,7 +55,12 @@ def read(bag: Path, topic: str, network: StreamingNetwork, part: str) -> Clips:
 
 
 def trained(
-    name: str, plan: Mapping[str, Any], bag: Path, topic: str, learn: str, seed: int,
+    name: str,
+    plan: Mapping[str, Any],
+    bag: Path,
+    topic: str,
+    learn: str,
+    seed: int,
     init: Path | None = None,
 ) -> tuple[StreamingNetwork, Target]:
     network = StreamingNetwork(read_network_file(find_network(name)), seed=seed)
@@ -77,10 +87,10 @@ def main() -> None:
     print(machine())
     plan = read_yaml(given.plan)
     rows, drawn = [], {}
-    for title, name in NETWORKS.items():
+    for title, (name, init) in NETWORKS.items():
         errors = []
         for seed in range(given.seeds):
-            network, target = trained(name, plan, given.bag, given.topic, given.learn, seed)
+            network, target = trained(name, plan, given.bag, given.topic, given.learn, seed, init)
             clips = read(given.bag, given.topic, network, given.judge)
             errors.append(judged(network, target, clips))
             if seed == 0:
@@ -112,7 +122,9 @@ def draw(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None
     axes = figure.subplots()
     (_, right), *_ = drawn.values()
     axes.plot(right, color="#000000", linewidth=1.6, label="driver")
-    for (title, (answers, _)), colour in zip(drawn.items(), ("#0072B2", "#E69F00"), strict=True):
+    for (title, (answers, _)), colour in zip(
+        drawn.items(), ("#56B4E9", "#0072B2", "#E69F00"), strict=True
+    ):
         axes.plot(answers, color=colour, linewidth=1.1, label=title)
     axes.set(xlabel="image", ylabel="steering, left positive", ylim=(-1.1, 1.1))
     axes.legend(frameon=False, ncols=3, loc="upper right")

@@ -105,9 +105,8 @@ def experiment(
         print(json.dumps(outcome.to_json(), indent=2))
     else:
         console.print(outcome.table(), markup=False)
-        console.print(
-            f"written to {folder}: experiment.json, table.md, accuracy.png, confusion.png"
-        )
+        pictures = "accuracy.png, confusion.png" + ", switch.png" * (spec.switch_step is not None)
+        console.print(f"written to {folder}: experiment.json, table.md, {pictures}")
 
 
 @dataclass(frozen=True)

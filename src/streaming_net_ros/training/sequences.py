@@ -136,7 +136,7 @@ class Sequences:
                 where=clips.name,
                 expected=f"at least {frames} frames without a gap",
                 got=int(clips.frames.max()),
-                remedy="take a longer part, a shorter --window, or another --validate",
+                remedy="take a longer part, fewer --responses, or another --validate",
             )
         self._order: tuple[tuple[int, int], Tensor] | None = None
 

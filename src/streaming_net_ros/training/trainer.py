@@ -400,7 +400,7 @@ class Trainer:
                         where=objective.spec.of,
                         expected=f"more than {needed} frames",
                         got=sequences.frames,
-                        remedy="take a longer --window",
+                        remedy="take more --responses",
                     )
 
     def _check_same(self, facts: Mapping[str, Any], path: Path) -> None:
