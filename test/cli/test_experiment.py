@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from streaming_net_ros.cli.app import main
-from streaming_net_ros.cli.experiment import Outcome
+from streaming_net_ros.cli.experiment_outcome import Outcome
 from streaming_net_ros.network import (
     StreamingNetwork,
     load_weights,
@@ -147,7 +147,7 @@ class TestOutcome:
         runs = {f"runs/{run}.{kind}" for run in RUNS for kind in ("json", "safetensors")}
         assert files == runs | {
             "experiment.json", "table.md", "accuracy.png", "confusion.png",
-            "runs/digits_sr.reduced.yaml",
+            "runs/digits_sr.yaml",
         }  # fmt: skip
 
     def test_the_json_is_what_was_told(self, done):
@@ -243,7 +243,7 @@ class TestOutcome:
         assert len(colours) > 50
 
     def test_weights_and_the_network_file_beside_them_load(self, done):
-        spec = read_network_file(done.out / "runs" / "digits_sr.reduced.yaml")
+        spec = read_network_file(done.out / "runs" / "digits_sr.yaml")
         assert state_shapes(spec)["h2"] == (16,)
         for rollout, run in (("streaming", "in_stream-1"), ("sequential", "sequential-0")):
             network = StreamingNetwork(spec, rollout_of(spec, rollout), seed=99)

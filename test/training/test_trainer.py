@@ -342,7 +342,7 @@ class TestGoingOn:
         before = path.read_bytes()
         with pytest.raises(WeightsError, match="of another training") as error:
             run_to(path, small_plan(**change), resume=True)
-        assert word in str(error.value) and "--resume" in str(error.value)
+        assert word in str(error.value) and "the checkpoint" in str(error.value)
         assert path.read_bytes() == before
 
     def test_other_data_are_refused(self, tmp_path):

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from streaming_net_ros.cli.experiment import Outcome
+    from streaming_net_ros.cli.experiment_outcome import Outcome
     from streaming_net_ros.training.experiment_run import RunResult
 
 # Okabe and Ito's palette: told apart by colour-blind eyes too.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from streaming_net_ros.cli.machine import check_device
 from streaming_net_ros.cli.progress import progress_bar, stop_on_interrupt
 from streaming_net_ros.cli.train_log import TrainingLog
 from streaming_net_ros.errors import ParameterError
@@ -322,6 +323,7 @@ def _network(
         rollout_of,
     )
 
+    check_device(device)
     if "OMP_NUM_THREADS" not in os.environ:
         # The same seed gives the same bits on one thread only; and small networks are fastest so.
         torch.set_num_threads(1)
@@ -329,11 +331,7 @@ def _network(
     network = StreamingNetwork(spec, rollout_of(spec, rollout), seed=seed)
     if init is not None:
         load_weights(network, init)
-    try:
-        return network.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        what = f"cannot use this device ({str(error).splitlines()[0][:100]})"
-        raise ParameterError(what, where="--device", got=device, remedy="use cpu") from None
+    return network.to(device)
 
 
 def _goals(network: StreamingNetwork, targets: Sequence[str]) -> list[_Goal]:

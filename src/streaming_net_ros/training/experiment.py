@@ -23,6 +23,7 @@ from streaming_net_ros.network import (
 from streaming_net_ros.training.plan import TrainingPlan, parse_plan
 
 Positive = Annotated[int, Field(strict=True, ge=1)]
+VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .,+()-]*$", max_length=64)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -99,7 +100,7 @@ class ExperimentSpec(Frozen):
     title: str
     data: DataSpec
     plan: Mapping[str, Any]
-    variants: Annotated[Mapping[str, VariantSpec], Field(min_length=1)]
+    variants: Annotated[Mapping[VariantName, VariantSpec], Field(min_length=1)]
     seeds: Positive = 3
     horizon_steps: Positive
     target_accuracy: Share = 0.5

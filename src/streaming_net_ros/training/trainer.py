@@ -271,7 +271,7 @@ class Trainer:
                 learner.load(own, facts["learners"][learner.name])
         except (RuntimeError, KeyError, ValueError) as error:
             what = f"this checkpoint is of another network ({str(error).splitlines()[0][:100]})"
-            raise WeightsError(what, where=str(path), remedy="begin without --resume") from None
+            raise WeightsError(what, where=str(path), remedy="remove the checkpoint") from None
         on_device = {n: t.to(self._device) for n, t in tensors.items()}
         self._best = below(on_device, "best.") or None
         self._average = below(on_device, "average.") or None
@@ -418,7 +418,7 @@ class Trainer:
                 where=str(path),
                 expected="the same plan and data",
                 got=f"another {', '.join(odd) or 'number of sequences'}",
-                remedy="resume with what it began with, or begin anew without --resume",
+                remedy="resume with what it began with, or remove the checkpoint",
             )
 
 
