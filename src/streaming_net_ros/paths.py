@@ -48,6 +48,15 @@ def find_experiment(name: str) -> Path:
     return _find(name, "experiments", "experiment")
 
 
+def find_plan(name: str) -> Path:
+    """The training plan of that path, or the shipped one of that name.
+
+    Raises:
+        NetworkFileError: neither exists; the shipped ones are listed.
+    """
+    return _find(name, "plans", "plan")
+
+
 def _find(name: str, folder: str, kind: str) -> Path:
     path = Path(name)
     if path.is_file():

@@ -63,7 +63,7 @@ def experiment(
     spec = read_experiment(find_experiment(name))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     check_device(device)
-    on_cpu = device == "cpu"
+    on_cpu = device.startswith("cpu")
     protocol = protocol_of(spec, reduced=on_cpu if reduced is None else reduced, seeds=seeds)
     strange = [v for v in variants or () if v not in spec.variants]
     if strange:
@@ -86,7 +86,7 @@ def experiment(
         for seed in range(protocol.seeds)
         for variant in dict.fromkeys(variants or spec.variants)
     ]  # fmt: skip
-    results = all_runs(plan, jobs or ((os.cpu_count() or 1) if on_cpu else 1))
+    results = all_runs(plan, jobs or (len(os.sched_getaffinity(0)) if on_cpu else 1))
     outcome = Outcome(spec, protocol, device, results)
     outcome.write(folder)
     console = Console(soft_wrap=True, highlight=False)

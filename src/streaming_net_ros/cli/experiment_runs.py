@@ -1,6 +1,7 @@
 """The runs of an experiment: done side by side or one by one, each kept as soon as it is done.
 
-What a run is stands in ``training.experiment_run``. A run's result is a file; what is there is not run again. Results of another protocol are refused.
+What a run is stands in ``training.experiment_run``. A run's result is a file, and what is there is
+not run again. Results of another protocol are refused.
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ def _as_told(
 
 def _do_and_tell(run: Run, told: Any, end: Any) -> RunResult:
     """In a process of its own: a run that tells how far it is, and ends when it is told to."""
+    if end.is_set():  # it was waiting in line when another run failed
+        raise KeyboardInterrupt
 
     def advance(done: int, total: int, note: str) -> None:
         told.put((run.title, done, total, note))
@@ -150,9 +153,9 @@ def _do(
 
     from streaming_net_ros.training import Watching
     from streaming_net_ros.training.experiment import protocol_of, read_experiment
-    from streaming_net_ros.training.experiment_run import run_variant
+    from streaming_net_ros.training.experiment_run import checkpoint_of, run_variant
 
-    if run.device == "cpu":
+    if run.device.startswith("cpu"):
         # The same seed gives the same bits on one thread only; runs side by side fill the cores.
         torch.set_num_threads(1)
     spec = read_experiment(Path(run.experiment))
@@ -188,6 +191,9 @@ def _do(
     half_written = run.file.with_suffix(".part")
     half_written.write_text(json.dumps(words))
     half_written.replace(run.file)
+    checkpoint_of(run.file.parent, run.variant, run.seed).unlink(missing_ok=True)
+    if was_interrupted():  # while it was judged
+        raise KeyboardInterrupt
     return result
 
 

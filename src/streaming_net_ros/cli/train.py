@@ -20,8 +20,8 @@ from rich.console import Console
 from streaming_net_ros.cli.machine import check_device
 from streaming_net_ros.cli.progress import progress_bar, stop_on_interrupt
 from streaming_net_ros.cli.train_log import TrainingLog
-from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.paths import find_network
+from streaming_net_ros.errors import ParameterError, RunError
+from streaming_net_ros.paths import find_network, find_plan
 
 if TYPE_CHECKING:
     from streaming_net_ros.evaluation.metrics import ResponseErrors
@@ -57,7 +57,10 @@ def train(
         ),
     ] = None,
     plan: Annotated[
-        Path | None, typer.Option(help="A training plan (YAML); options win. docs/training.md")
+        str | None,
+        typer.Option(
+            help="Training plan: a YAML file, or the name of a shipped one. Options win."
+        ),
     ] = None,
     image_topic: Annotated[
         str | None, typer.Option(help="The bags' image topic; not needed if they have only one.")
@@ -108,6 +111,7 @@ def train(
     Example: streaming-net train pilot --bag my_drive --target /teleop/cmd_vel:twist.angular.z
     --out my_pilot.safetensors
     """
+    from streaming_net_ros.cli.train_picture import draw_training
     from streaming_net_ros.network import save_weights
     from streaming_net_ros.training import sequences_of
 
@@ -142,6 +146,7 @@ def train(
         Console(stderr=True, soft_wrap=True).print(f"[yellow]note:[/] {warning}", highlight=False)
     history = _fit(net, chosen, sequences, checks, out, resume)
     save_weights(net, out, {"steps": str(history.best_step), "seed": str(chosen.seed)})
+    draw_training(history, out.with_suffix(".training.png"), out.stem)
     result = _Result(out, len(sequences), sequences.frames, history, _judged(net, goals, judge))
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
@@ -262,11 +267,12 @@ def warnings(network: StreamingNetwork, goals: Sequence[Target], clips: Clips) -
 
 
 def _content(
-    path: Path | None, given: dict[str, Any], augmentation: dict[str, Any]
+    name: str | None, given: dict[str, Any], augmentation: dict[str, Any]
 ) -> dict[str, Any]:
     """What the plan's file says, with options over it; not yet checked."""
     from streaming_net_ros.training.plan import read_plan
 
+    path = find_plan(name) if name else None
     content = read_plan(path) if path else {}
     written = content.get("augmentation", augmentation)
     options = {key: value for key, value in given.items() if value is not None}
@@ -384,7 +390,7 @@ def _fit(
     resume: bool,
 ) -> TrainingHistory:
     """Train with progress on the terminal, metrics in a file, and a picture at the end."""
-    from streaming_net_ros.cli.train_picture import draw_training
+    from streaming_net_ros.network import save_weights
     from streaming_net_ros.training import Watching, train
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -401,16 +407,20 @@ def _fit(
             console.print(str(validation), markup=False)
 
         with log:
-            history = train(
-                network,
-                sequences,
-                plan,
-                validation=checks,
-                checkpoint=checkpoint,
-                resume=resume,
-                watching=Watching(on_step, on_validation, should_stop, log.begin),
-            )
-    draw_training(history, out.with_suffix(".training.png"), out.stem)
+            try:
+                history = train(
+                    network,
+                    sequences,
+                    plan,
+                    validation=checks,
+                    checkpoint=checkpoint,
+                    resume=resume,
+                    watching=Watching(on_step, on_validation, should_stop, log.begin),
+                )
+            except RunError:
+                if all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+                    save_weights(network, out)  # the best so far
+                raise
     return history
 
 

@@ -18,6 +18,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from streaming_net_ros.errors import BagError, ImageError, StateError
+from streaming_net_ros.network import first_line
 from streaming_net_ros.wire import decode_camera, fit_image, read_fields, read_stamp_ns
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -79,7 +80,7 @@ def open_bag(path: Path | str) -> Iterator[Bag]:
         reader.open()
     except Exception as error:  # a damaged file makes rosbags raise nearly anything
         raise BagError(
-            f"cannot read the recording ({_first_line(error)})",
+            f"cannot read the recording ({first_line(error)})",
             where=str(path),
             expected="a rosbag2 folder (mcap, sqlite3) or a ROS 1 .bag file",
             remedy="if its recorder was killed, 'mcap recover' and 'ros2 bag reindex' may save it",
@@ -168,7 +169,7 @@ class Bag:
                 message = self._reader.deserialize(raw, connection.msgtype)
             except Exception as error:
                 raise BagError(
-                    f"message cannot be decoded ({_first_line(error)})",
+                    f"message cannot be decoded ({first_line(error)})",
                     where=f"{self.path}: {topic}: message {number}",
                 ) from None
             yield log_ns, message
@@ -230,7 +231,7 @@ class Bag:
                 return
             except Exception as error:
                 raise BagError(
-                    f"the recording is damaged ({_first_line(error)})", where=str(self.path)
+                    f"the recording is damaged ({first_line(error)})", where=str(self.path)
                 ) from None
             yield record
 
@@ -240,7 +241,7 @@ class Bag:
             return _STORE.serialize_cdr(self._reader.deserialize(raw, kind), kind)
         except Exception as error:
             raise BagError(
-                f"message cannot become a ROS 2 message ({_first_line(error)})",
+                f"message cannot become a ROS 2 message ({first_line(error)})",
                 where=f"{self.path}: {kind}",
             ) from None
 
@@ -290,7 +291,3 @@ def align(
     values = series.values[nearest].copy()
     values[np.minimum(gap_after, gap_before) > tolerance_ns] = np.nan
     return values
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -9,6 +9,7 @@ from streaming_net_ros.network.file import parse_network, read_network_file, rol
 from streaming_net_ros.network.findings import first_finding, inside
 from streaming_net_ros.network.group import LayerGroup
 from streaming_net_ros.network.layers import InputNormalisation, build_stack, seeded
+from streaming_net_ros.network.layout import as_state
 from streaming_net_ros.network.named import checked_arguments, find_named, first_line
 from streaming_net_ros.network.network import NetworkState, StreamingNetwork
 from streaming_net_ros.network.offline import (
@@ -46,6 +47,7 @@ __all__ = [
     "StampedState",
     "StreamingNetwork",
     "VectorInput",
+    "as_state",
     "build_stack",
     "checked_arguments",
     "find_named",

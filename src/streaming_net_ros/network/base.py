@@ -16,6 +16,7 @@ from streaming_net_ros.errors import NetworkFileError
 from streaming_net_ros.network.expand import CONSTANT, Places, read_yaml
 
 MAX_BASES = 8
+# Weights fit one network only, and a description tells of one: neither is a base's to hand on.
 NOT_INHERITED = ("weights", "description")
 
 

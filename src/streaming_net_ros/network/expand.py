@@ -27,10 +27,8 @@ from streaming_net_ros.errors import NetworkFileError
 MAX_FILE_BYTES = 1 << 20
 MAX_ITEMS = 100_000
 MAX_DEPTH = 40
-# Weights fit one network only, and a description tells of one: neither is a base's to hand on.
 _INDEX = re.compile(r"\{([a-z][a-z0-9_]*)(?:([+-])(\d{1,6}))?\}")
 CONSTANT = re.compile(r"^\$([A-Za-z_][A-Za-z0-9_]*)$")
-_FILE_REMEDY = "see docs/network_file.md"
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,8 +47,19 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(
+    path: Path,
+    kind: str = "network",
+    keys: str = "name, rate_hz, inputs, groups, outputs",
+    page: str = "docs/network_file.md",
+) -> dict[str, Any]:
     """The mapping in a YAML file, read with a safe loader.
+
+    Args:
+        path: the file.
+        kind: of file that it is to be, for messages.
+        keys: that such a file has.
+        page: of the docs, where they are told.
 
     Raises:
         NetworkFileError: missing, too large, not UTF-8, not YAML, or not a mapping.
@@ -58,7 +67,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise NetworkFileError(
-                "file is too large for a network file",
+                f"file is too large for a {kind} file",
                 where=str(path),
                 expected=f"at most {MAX_FILE_BYTES} bytes",
                 got=path.stat().st_size,
@@ -66,13 +75,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise NetworkFileError(
-            f"cannot read the network file ({error.strerror})",
+            f"cannot read the {kind} file ({error.strerror})",
             where=str(path),
-            remedy="give the path of a YAML file or the name of a shipped network",
+            remedy=f"give the path of a YAML file or the name of a shipped {kind}",
         ) from None
     except UnicodeDecodeError:
         raise NetworkFileError(
-            "not a text file", where=str(path), expected="YAML in UTF-8", remedy=_FILE_REMEDY
+            "not a text file", where=str(path), expected="YAML in UTF-8", remedy=f"see {page}"
         ) from None
     try:
         loader = _Loader(text)
@@ -85,15 +94,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = f": line {mark.line + 1}" if mark is not None else ""
         reason = getattr(error, "problem", None) or type(error).__name__
         raise NetworkFileError(
-            f"not valid YAML ({reason})", where=f"{path}{line}", remedy=_FILE_REMEDY
+            f"not valid YAML ({reason})", where=f"{path}{line}", remedy=f"see {page}"
         ) from None
     if not isinstance(content, dict):
         raise NetworkFileError(
-            "not a network file",
+            f"not a {kind} file",
             where=str(path),
-            expected="a mapping with the keys name, rate_hz, inputs, groups, outputs",
+            expected=f"a mapping with the keys {keys}",
             got=type(content).__name__,
-            remedy=_FILE_REMEDY,
+            remedy=f"see {page}",
         )
     return content
 

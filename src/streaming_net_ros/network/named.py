@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from streaming_net_ros.errors import NetworkFileError, StreamingNetError
 
+_LIKE_A_NUMBER = re.compile(r"[+-]?\d+e[+-]?\d+")  # YAML 1.1 wants a point: 1.0e-4
 _NOT_FOR_FILES = {"device", "dtype", "self"}
 Thing = TypeVar("Thing")
 
@@ -49,6 +51,7 @@ def checked_arguments(
     where: str,
     *,
     filled: Mapping[str, Any],
+    longest: int = 8,
     error: type[StreamingNetError] = NetworkFileError,
 ) -> dict[str, Any]:
     """The arguments as the factory takes them: names checked, lists made tuples, some filled in.
@@ -58,6 +61,7 @@ def checked_arguments(
         arguments: as the file has them.
         where: the place in the file, for errors.
         filled: values of arguments that the file may leave out though they are required.
+        longest: the longest list that is taken.
         error: what is raised.
 
     Raises:
@@ -83,12 +87,19 @@ def checked_arguments(
                 got=value,
                 remedy=f"did you mean '{close[0]}'?" if close else "",
             )
-        if not _is_plain(value):
+        if not _is_plain(value, longest):
             raise error(
                 "not an argument",
                 where=f"{where}.{name}",
-                expected="a number, a word, true, false, or a list of numbers",
+                expected=f"a number, a word, true, false, or a list of at most {longest} numbers",
                 got=value,
+            )
+        if isinstance(value, str) and _LIKE_A_NUMBER.fullmatch(value):
+            raise error(
+                "this is text to YAML, not a number",
+                where=f"{where}.{name}",
+                got=value,
+                remedy=f"write {value.replace('e', '.0e')}",
             )
     taken = {n: tuple(v) if isinstance(v, list) else v for n, v in arguments.items()}
     for name, parameter in parameters.items():
@@ -105,7 +116,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any, longest: int) -> bool:
     if isinstance(value, list):
-        return len(value) <= 8 and all(isinstance(item, int | float) for item in value)
+        return len(value) <= longest and all(isinstance(item, int | float) for item in value)
     return value is None or isinstance(value, bool | int | float | str)

@@ -127,7 +127,9 @@ class StreamingNetwork(nn.Module):
         for name, given in inputs.items():
             nodes[name] = None if given is None else self.checked_input(name, given)
         for name in self.rollout.frame_order:
-            nodes[name] = self.group(name)(self.heard(name, state, nodes))
+            heard = self.heard(name, state, nodes)
+            is_silent = all(given is None for given in heard.values())
+            nodes[name] = None if is_silent else self.group(name)(heard)
         history = {
             node: (nodes[node], *state.history[node])[:size] for node, size in self._memory.items()
         }

@@ -22,7 +22,7 @@ from streaming_net_ros.network import (
 )
 from streaming_net_ros.training.plan import TrainingPlan, parse_plan
 
-Positive = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 .,+()-]*$", max_length=64)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -39,8 +39,8 @@ class DataSpec(Frozen):
     """
 
     kind: str
-    limit: Positive | None = None
-    test_limit: Positive | None = None
+    limit: Count | None = None
+    test_limit: Count | None = None
     test_share: Share | None = None
 
 
@@ -75,7 +75,7 @@ class ReducedSpec(Frozen):
     constants: Mapping[str, Any] = Field(default_factory=dict)
     data: Mapping[str, Any] = Field(default_factory=dict)
     plan: Mapping[str, Any] = Field(default_factory=dict)
-    seeds: Positive | None = None
+    seeds: Count | None = None
 
 
 class ExperimentSpec(Frozen):
@@ -101,10 +101,10 @@ class ExperimentSpec(Frozen):
     data: DataSpec
     plan: Mapping[str, Any]
     variants: Annotated[Mapping[VariantName, VariantSpec], Field(min_length=1)]
-    seeds: Positive = 3
-    horizon_steps: Positive
+    seeds: Count = 3
+    horizon_steps: Count
     target_accuracy: Share = 0.5
-    switch_step: Positive | None = None
+    switch_step: Count | None = None
     reduced: ReducedSpec | None = None
     source: str = ""
 
@@ -155,7 +155,9 @@ def read_experiment(path: Path) -> ExperimentSpec:
         ParameterError: anything in it that is not right, with the place.
     """
     try:
-        return ExperimentSpec.model_validate(read_yaml(path))
+        return ExperimentSpec.model_validate(
+            read_yaml(path, "experiment", "name, data, plan, variants, ...", "docs/experiments.md")
+        )
     except ValidationError as error:
         raise first_finding(error, inside(str(path)), ExperimentSpec, ParameterError) from None
     except ParameterError as error:  # of a plan inside

@@ -5,7 +5,6 @@ Runs know nothing of each other; who starts them, side by side or one by one, is
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,8 +135,7 @@ def run_variant(
         at = plan.model_copy(update={"switch": (spec.switch_step, spec.switch_step)})
         switching = sequences_of(at, test, network, to_judge=True)
     stem = f"{name.replace(' ', '_')}-{seed}"
-    checkpoint = folder / f"{stem}.checkpoint.safetensors"
-    seconds = _Stopwatch(device)
+    checkpoint = checkpoint_of(folder, name, seed)
     history = train(
         network,
         sequences_of(plan, learn, network),
@@ -146,11 +144,9 @@ def run_variant(
         resume=checkpoint.exists(),
         watching=watching,
     )
-    trained_s = seconds()
     if history.was_interrupted:
         raise KeyboardInterrupt
     save_weights(network, folder / f"{stem}.safetensors", {"seed": str(seed)})
-    checkpoint.unlink(missing_ok=True)
     output, times = class_output(network)
     answers = record_answers(network, output, times, shown, batch=max(64, plan.batch))
     switched: list[float] = []
@@ -166,8 +162,13 @@ def run_variant(
         confusion=np.round(answers.confusion(), 4).tolist(),
         switched=switched,
         losses=[round(loss, 5) for loss in history.losses],
-        seconds=trained_s,
+        seconds=history.seconds,
     )
+
+
+def checkpoint_of(folder: Path, name: str, seed: int) -> Path:
+    """The checkpoint of a run; to be removed when its result is kept."""
+    return folder / f"{name.replace(' ', '_')}-{seed}.checkpoint.safetensors"
 
 
 def class_output(network: StreamingNetwork) -> tuple[str, ResponseTimes]:
@@ -221,16 +222,3 @@ def _by_step(shown: NDArray[np.int64], stride: int, times: ResponseTimes) -> NDA
     steps as a frame takes.
     """
     return shown if stride == times.period_steps else shown.repeat(times.period_steps, axis=0)
-
-
-class _Stopwatch:
-    """Seconds since it was made, the device's work included."""
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._began_s = time.perf_counter()
-
-    def __call__(self) -> float:
-        if self._device.startswith("cuda"):
-            torch.cuda.synchronize()
-        return time.perf_counter() - self._began_s

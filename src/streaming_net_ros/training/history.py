@@ -91,6 +91,7 @@ class TrainingHistory:
         best_step: the step whose weights the network was left with.
         was_interrupted: whether somebody asked it to stop.
         stopped_early: whether patience ended it.
+        seconds: that it took, what was done before a resume included.
     """
 
     losses: tuple[float, ...]
@@ -98,6 +99,7 @@ class TrainingHistory:
     best_step: int
     was_interrupted: bool = False
     stopped_early: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

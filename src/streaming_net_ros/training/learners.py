@@ -1,15 +1,14 @@
 """Who updates which weights: optimisers with their losses, and Hebbian rules.
 
-A plan has one learner or several; each follows its own losses (or a local rule), updates its own
-choice of weights with its own optimiser, at its own period. Gradients of one never reach the
-weights of another. Imported by ``trainer``.
+A plan has one learner or several; each follows its own losses (or a local rule), and updates the
+weights of its own choice with its own optimiser, at its own period. Its gradients reach no other
+weights. Imported by ``trainer``.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import inspect
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,70 +19,18 @@ from torch.optim import lr_scheduler
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.network import (
     Named,
-    NetworkState,
     StreamingNetwork,
     checked_arguments,
     find_named,
     first_line,
 )
 from streaming_net_ros.training.clips import Clips
+from streaming_net_ros.training.hebbian import HebbianLearner
+from streaming_net_ros.training.learner import Learner
 from streaming_net_ros.training.objectives import Objective, Piece
-from streaming_net_ros.training.plan import HebbianSpec, LearnerSpec, TrainingPlan
+from streaming_net_ros.training.plan import LearnerSpec, TrainingPlan
 
 _WITHOUT = ("Optimizer", "LBFGS", "SparseAdam")  # abstract; wants a closure; sparse gradients
-
-
-class Learner(ABC):
-    """Whoever updates weights.
-
-    Attributes:
-        name: for messages and metrics.
-        every: steps from one update to the next.
-    """
-
-    def __init__(self, spec: LearnerSpec) -> None:
-        self.name = spec.name
-        self.every = spec.every
-
-    def hear(
-        self, network: StreamingNetwork, before: NetworkState, nodes: Mapping[str, Tensor | None]
-    ) -> None:
-        """The network has lived a frame: its state before, and every node's state in it."""
-        return
-
-    def follow(self, piece: Piece, share: float, *, keep_graph: bool) -> float | None:
-        """Take in a piece, its share of the next update.
-
-        Args:
-            piece: what the network has lived.
-            share: of this piece in the update.
-            keep_graph: other learners will follow gradients through the same piece.
-
-        Returns:
-            The loss, if there is one; a loss that is no number leaves no trace.
-        """
-        return None
-
-    @abstractmethod
-    def update(self) -> float:
-        """Change the weights by what was taken in since the last update.
-
-        Returns:
-            The size of what drove it: the norm of the gradient (before it was clipped) or of the
-            change. If that is no number, nothing was changed.
-        """
-
-    def judge(self, score: float) -> None:
-        """A validation has this score (smaller is better)."""
-        return
-
-    @abstractmethod
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next update depends on: tensors, and plain values."""
-
-    @abstractmethod
-    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` gave."""
 
 
 class GradientLearner(Learner):
@@ -153,7 +100,7 @@ class GradientLearner(Learner):
             norm = self._step()
         self._gradients = [None] * len(self.parameters)
         self._optimiser.zero_grad(set_to_none=True)
-        if self._schedule is not None and not self._waits_for_score:
+        if self._schedule is not None and not self.waits_for_score:
             self._schedule.step()
         return norm
 
@@ -172,7 +119,7 @@ class GradientLearner(Learner):
 
     def judge(self, score: float) -> None:
         """See ``Learner``: ReduceLROnPlateau waits for it."""
-        if self._schedule is not None and self._waits_for_score:
+        if self._schedule is not None and self.waits_for_score:
             self._schedule.step(score)  # type: ignore[arg-type]
 
     def each_objective(self) -> list[Objective]:
@@ -185,7 +132,8 @@ class GradientLearner(Learner):
         return float(self._optimiser.param_groups[0]["lr"])
 
     @property
-    def _waits_for_score(self) -> bool:
+    def waits_for_score(self) -> bool:
+        """See ``Learner``: ReduceLROnPlateau does."""
         return isinstance(self._schedule, lr_scheduler.ReduceLROnPlateau)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -204,7 +152,7 @@ class GradientLearner(Learner):
                     values.setdefault(str(number), {})[slot] = value
         facts = {
             "optimizer": {"values": values, "param_groups": optimiser["param_groups"]},
-            "scheduler": None if self._schedule is None else self._schedule.state_dict(),
+            "scheduler": None if self._schedule is None else _plain(self._schedule.state_dict()),
             "scaler": self._scaler.state_dict(),
         }
         return tensors, facts
@@ -227,88 +175,8 @@ class GradientLearner(Learner):
         self._gradients = [gradients.get(number) for number in range(len(self.parameters))]
         self._optimiser.load_state_dict({"state": slots, "param_groups": saved["param_groups"]})
         if self._schedule is not None:
-            self._schedule.load_state_dict(facts["scheduler"])
+            self._schedule.load_state_dict({**self._schedule.state_dict(), **facts["scheduler"]})
         self._scaler.load_state_dict(facts["scaler"])
-
-
-class HebbianLearner(Learner):
-    """Changes a dense edge's weights by what fires before and after it; no gradient.
-
-    Args:
-        spec: the rule, and ``every``.
-        network: on its device.
-        where: the place in the plan, for errors.
-
-    Raises:
-        ParameterError: no such edge, or one that does not end in a Linear.
-    """
-
-    def __init__(self, spec: LearnerSpec, network: StreamingNetwork, where: str) -> None:
-        assert spec.hebbian is not None
-        super().__init__(spec)
-        self._rule: HebbianSpec = spec.hebbian
-        self._source, self._target = _edge_of(self._rule.edge, network, where)
-        stack = network.group(self._target).edges[self._source]
-        assert isinstance(stack, nn.Sequential)
-        if not len(stack) or not isinstance(stack[-1], nn.Linear):
-            raise ParameterError(
-                "a Hebbian rule is for a dense edge",
-                where=f"{where}.hebbian.edge",
-                expected="an edge whose layers end in a Linear",
-                got=self._rule.edge,
-            )
-        self._before, self._linear = stack[:-1], stack[-1]
-        shape = network.shapes[self._target]
-        if shape != (self._linear.out_features,):
-            raise ParameterError(
-                "the group's state must have one element per unit of the edge",
-                where=f"{where}.hebbian.edge",
-                expected=f"({self._linear.out_features},)",
-                got=shape,
-            )
-        self._change = torch.zeros_like(self._linear.weight)
-        self._heard = 0
-
-    @torch.no_grad()
-    def hear(
-        self, network: StreamingNetwork, before: NetworkState, nodes: Mapping[str, Tensor | None]
-    ) -> None:
-        """Take in what the edge's two sides were in one frame."""
-        state = nodes[self._target]
-        source = network.heard(self._target, before, nodes)[self._source]
-        if source is None or state is None:
-            return
-        x = self._before(source.to(torch.float32))  # (batch, in)
-        y = state.to(torch.float32)  # (batch, out)
-        change = y.T @ x / len(x)
-        if self._rule.rule == "anti_hebbian":
-            change = -change
-        elif self._rule.rule == "oja":
-            change -= y.square().mean(0)[:, None] * self._linear.weight
-        self._change += change
-        self._heard += 1
-
-    @torch.no_grad()
-    def update(self) -> float:
-        """Change the weights; gives the norm of the change."""
-        if not self._heard:
-            return 0.0
-        change = self._rule.rate * self._change / self._heard
-        self._linear.weight += change
-        norms = self._linear.weight.norm(dim=1, keepdim=True)
-        self._linear.weight *= (self._rule.limit / norms.clamp(min=1e-12)).clamp(max=1)
-        self._change.zero_()
-        self._heard = 0
-        return float(change.norm())
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See ``Learner``."""
-        return {"change": self._change}, {"heard": self._heard}
-
-    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """See ``Learner``."""
-        self._change.copy_(tensors["change"])
-        self._heard = int(facts["heard"])
 
 
 def make_learners(plan: TrainingPlan, network: StreamingNetwork, clips: Clips) -> list[Learner]:
@@ -325,6 +193,11 @@ def make_learners(plan: TrainingPlan, network: StreamingNetwork, clips: Clips) -
         else:
             learners.append(GradientLearner(spec, plan, network, clips, where))
     return learners
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON gives back as it was; the rest (milestones) the plan makes again."""
+    return {key: value for key, value in state.items() if not isinstance(value, Mapping)}
 
 
 def _chosen(
@@ -398,24 +271,19 @@ def _schedule(
     )
     filled = {"max_lr": optimiser.param_groups[0]["lr"], "T_max": updates}
     taken = checked_arguments(factory, named.args, where, filled=filled, error=ParameterError)
-    if "total_steps" in inspect.signature(factory.__init__).parameters:
-        taken.setdefault("total_steps", max(updates, 2))
+    if named.name == "OneCycleLR":
+        if taken.setdefault("total_steps", max(updates, 2)) < updates:
+            raise ParameterError(
+                "the schedule ends before the training",
+                where=f"{where}.total_steps",
+                expected=f"at least {updates}, or left out",
+                got=taken["total_steps"],
+            )
+    elif named.name == "PolynomialLR":
+        taken.setdefault("total_iters", updates)
     try:
         return factory(optimiser, **taken)
     except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
         raise ParameterError(
             f"torch refuses these arguments ({first_line(error)})", where=where, got=taken
         ) from None
-
-
-def _edge_of(text: str, network: StreamingNetwork, where: str) -> tuple[str, str]:
-    for edge in network.rollout.graph.edges:
-        if str(edge) == text and edge.source in network.group(edge.target).edges:
-            return edge.source, edge.target
-    listed = ", ".join(str(edge) for edge in network.rollout.graph.edges)
-    raise ParameterError(
-        "no such edge with layers",
-        where=f"{where}.hebbian.edge",
-        expected=f"one of {listed}",
-        got=text,
-    )

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from streaming_net_ros.errors import DataError, ParameterError
+from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.network import (
     InputNormalisation,
     StreamingNetwork,
     build_stack,
     checked_arguments,
     find_named,
+    first_line,
     seeded,
 )
 from streaming_net_ros.theory import first_frames
@@ -30,6 +31,8 @@ from streaming_net_ros.training.plan import ObjectiveSpec
 from streaming_net_ros.training.sequences import Batch
 
 _NO_LOSSES = ("NLLLoss2d", "LinearCrossEntropyLoss")  # an alias; a layer with a loss
+# Losses of the difference alone: those may be taken in standard deviations of the target.
+_OF_DIFFERENCES = ("L1Loss", "MSELoss", "SmoothL1Loss", "HuberLoss")
 _OF_CLASSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")  # losses of class numbers
 
 
@@ -90,7 +93,8 @@ class Objective(nn.Module):
                  seed: int = 0) -> None:  # fmt: skip
         super().__init__()
         self.spec = spec
-        self.group, shape = _group_of(spec, network, where)
+        self._where = where
+        self.group, shape = group_of(spec.of, network, where)
         self.first_frames = first_frames(network.rollout)[self.group]
         with seeded(seed, f"readout/{where}"):
             self.readout, shape = build_stack(
@@ -138,9 +142,10 @@ class Objective(nn.Module):
         if self.spec.combine == "td":
             targets = td_targets(self._settled(answers), self._as_settled(targets, answers),
                                  self.spec.td_lambda)  # fmt: skip
+            known = known & known[-1:]  # what is mixed with an unknown target is unknown
         losses = self._losses(answers, targets, known)  # (responses, batch)
-        weights = self._weights(frames).to(losses)[:, None] * known
-        mean = (losses * weights).sum() / weights.sum().clamp(min=1e-12)
+        weighted = losses * self._weights(frames).to(losses)[:, None]
+        mean = weighted.sum() / known.flatten(2).any(2).sum().clamp(min=1)
         return mean * len(frames) if self.spec.combine == "sum" else mean
 
     def errors(self, piece: Piece) -> Tensor | None:
@@ -154,15 +159,18 @@ class Objective(nn.Module):
             return None
         _, answers, targets, known = pairs
         if self._is_of_classes:
-            wrong = (answers.argmax(2) != targets).to(torch.float32)
-            return torch.where(known, wrong, torch.nan)[..., None]
-        difference = ((answers - targets).abs() * self.get_buffer("scale")).flatten(2)
+            wrong = (answers.argmax(2) != targets).to(torch.float32)[..., None]
+            return torch.where(known, wrong, torch.nan)
+        difference = (self._settled(answers) - targets).abs() * self.get_buffer("scale")
         # NaN means "unknown" from here on; an answer that is none is infinitely wrong.
-        difference = difference.nan_to_num(nan=torch.inf)
-        return torch.where(known[..., None], difference, torch.nan)
+        return torch.where(known, difference.nan_to_num(nan=torch.inf), torch.nan)
 
     def _pairs(self, piece: Piece) -> tuple[list[int], Tensor, Tensor, Tensor] | None:
-        """Frames that count, responses and targets (responses, batch, ...), which are known."""
+        """Frames that count, responses and targets (responses, batch, ...), which are known.
+
+        What is known is told element by element, (responses, batch, elements); of classes there
+        is one.
+        """
         first, last = self.spec.responses
         frames = [
             t
@@ -176,21 +184,23 @@ class Objective(nn.Module):
             return None
         states = [piece.nodes[t - piece.first][self.group] for t in frames]
         answers = torch.stack([self.readout(s.to(torch.float32)) for s in states if s is not None])
+        if not self._is_of_classes:
+            answers = answers.flatten(2)
         if self.elements is not None:
-            answers = answers.flatten(2)[..., list(self.elements)]
+            answers = answers[..., list(self.elements)]
         if self._is_of_data:
             begin = frames[0] - self.first_frames
             targets = piece.batch.targets(self.spec.target, begin, begin + len(frames))
         else:
             targets = torch.stack([n for t in frames if (n := self._node(piece, t)) is not None])
         if self._is_of_classes:
-            return frames, answers, targets, targets != UNKNOWN_CLASS
+            return frames, answers, targets, (targets != UNKNOWN_CLASS)[..., None]
         scale = self.get_buffer("scale")
-        answers, targets = answers / scale, targets.view_as(answers) / scale
+        answers, targets = answers / scale, targets.flatten(2) / scale
         known = ~targets.isnan()
         # An unknown target is no error and gives no gradient.
         targets = torch.where(known, targets, answers.detach())
-        return frames, answers, targets, known.flatten(2).any(2)
+        return frames, answers, targets, known
 
     def _node(self, piece: Piece, t: int) -> Tensor | None:
         """The state of the target's node for the response of frame ``t``, without gradient."""
@@ -203,10 +213,18 @@ class Objective(nn.Module):
 
     def _losses(self, answers: Tensor, targets: Tensor, known: Tensor) -> Tensor:
         """The criterion per response and sequence: (responses, batch)."""
-        size = answers.shape[:2]
-        losses: Tensor = self._criterion(answers.flatten(0, 1), targets.flatten(0, 1))
-        losses = losses.reshape(*size, -1).mean(2)
-        return torch.where(known, losses, torch.zeros_like(losses))
+        try:
+            losses: Tensor = self._criterion(answers.flatten(0, 1), targets.flatten(0, 1))
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ParameterError(
+                f"this loss cannot take these targets ({first_line(error)})",
+                where=f"{self._where}.loss.{self.spec.loss.name}",
+            ) from None
+        losses = losses.reshape(*answers.shape[:2], -1)
+        if losses.shape[2] != known.shape[2]:  # one loss for all elements
+            known = known.all(2, keepdim=True)
+        total = torch.where(known, losses, torch.zeros_like(losses)).sum(2)
+        return total / known.sum(2).clamp(min=1)
 
     def _settled(self, answers: Tensor) -> Tensor:
         """Responses as what a target could be: probabilities where the loss takes logits."""
@@ -258,7 +276,8 @@ class Objective(nn.Module):
                 expected=f"{clips.targets[target][0].numel()} elements",
                 got=shape,
             )
-        self.register_buffer("scale", clips.deviation(target), persistent=False)
+        if self.spec.loss.name in _OF_DIFFERENCES:
+            self.register_buffer("scale", clips.deviation(target), persistent=False)
 
     def _take_target_of_node(
         self, network: StreamingNetwork, shape: tuple[int, ...], where: str
@@ -304,17 +323,20 @@ def td_targets(answers: Tensor, targets: Tensor, td_lambda: float) -> Tensor:
     return torch.stack(mixed[::-1])
 
 
-def _group_of(
-    spec: ObjectiveSpec, network: StreamingNetwork, where: str
-) -> tuple[str, tuple[int, ...]]:
-    output = network.spec.outputs.get(spec.of)
-    group = output.group if output is not None else spec.of
+def group_of(of: str, network: StreamingNetwork, where: str) -> tuple[str, tuple[int, ...]]:
+    """The group that an objective is about, and the shape of its state.
+
+    Raises:
+        ParameterError: neither an output nor a group has this name.
+    """
+    output = network.spec.outputs.get(of)
+    group = output.group if output is not None else of
     if group not in network.groups:
         raise ParameterError(
             "no such output or group",
             where=f"{where}.of",
             expected=f"one of {', '.join([*network.spec.outputs, *network.groups])}",
-            got=spec.of,
+            got=of,
         )
     return group, network.shapes[group]
 
@@ -329,7 +351,9 @@ def _criterion(spec: ObjectiveSpec, where: str) -> nn.Module:
         expected="the name of a torch.nn loss of (input, target)",
         error=ParameterError,
     )
-    taken = checked_arguments(factory, spec.loss.args, where, filled={}, error=ParameterError)
+    taken = checked_arguments(
+        factory, spec.loss.args, where, filled={}, error=ParameterError, longest=1000
+    )
     for name in ("reduction", "reduce", "size_average"):
         if name in taken:
             raise ParameterError(
@@ -347,4 +371,4 @@ def _criterion(spec: ObjectiveSpec, where: str) -> nn.Module:
 
 
 def _no_sharing(where: str) -> tuple[nn.Module, tuple[int, ...]]:
-    raise DataError("a readout cannot use a shared stack", where=where)
+    raise ParameterError("a readout cannot use a shared stack", where=where)

@@ -64,13 +64,20 @@ class ObjectiveSpec(Frozen):
     response_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...],
                                 Field(min_length=1)] = (1.0,)  # fmt: skip
 
+    @model_validator(mode="after")
+    def _check(self) -> ObjectiveSpec:
+        if self.combine == "last" and self.responses[1] is not None:
+            raise ValueError("'last' is the last response of a sequence: leave 'responses' out")
+        return self
+
 
 class HebbianSpec(Frozen):
     """A local rule for the weights of a dense edge: what fires together wires together.
 
     Attributes:
         edge: "source -> target"; its layers must end in a Linear.
-        rule: with x before and y after the Linear, averaged over batch and frames, the change is
+        rule: with x what the Linear hears and y the target's state, averaged over batch and
+            frames, the change is
             ``hebbian`` y x^T, ``anti_hebbian`` -y x^T, ``oja`` y x^T - y^2 W (Oja 1982).
         rate: factor of the change.
         limit: largest norm of one unit's weights.
@@ -124,7 +131,7 @@ class TrainingPlan(Frozen):
             hears every F-th. As many responses as come until then.
         augmentation: how pictures are changed.
         switch: (first, last) picture of a random one from which on another clip is shown; None
-            for no switch.
+            for no switch. What comes is a random other sequence.
         steps: updates of the weights.
         batch: sequences side by side.
         truncate: frames through which gradients flow back; longer sequences are learnt in pieces,
@@ -132,7 +139,8 @@ class TrainingPlan(Frozen):
         accumulate: batches whose gradients make one update.
         average: decay of the moving average of the weights that is judged and kept; None for the
             weights themselves.
-        precision: of the layers' arithmetic while training; weights stay float32.
+        precision: of the layers' arithmetic in this training, its validations too; weights stay
+            float32.
         compile: whether torch.compile makes the groups' code.
         validate_every: steps between two validations; the last step is always followed by one.
         patience: validations without a better score before training stops; None for never.
@@ -186,4 +194,4 @@ def read_plan(path: Path) -> dict[str, Any]:
     Raises:
         NetworkFileError: not a YAML mapping.
     """
-    return read_yaml(path)
+    return read_yaml(path, "plan", "learners, steps, batch, ...", "docs/training.md")

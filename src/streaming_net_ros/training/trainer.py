@@ -13,7 +13,9 @@ hands in a callback.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +28,13 @@ from torch import Tensor
 
 from streaming_net_ros.errors import ParameterError, RunError, WeightsError
 from streaming_net_ros.evaluation.metrics import mean_over_onsets
-from streaming_net_ros.network import NetworkState, StreamingNetwork
+from streaming_net_ros.network import NetworkState, StreamingNetwork, as_state
+from streaming_net_ros.theory import format_table
 from streaming_net_ros.training.checkpoint import below, read_checkpoint, write_checkpoint
 from streaming_net_ros.training.history import Step, TrainingHistory, Validation, Watching
+from streaming_net_ros.training.learner import Learner
 from streaming_net_ros.training.learners import GradientLearner, make_learners
-from streaming_net_ros.training.objectives import Piece
+from streaming_net_ros.training.objectives import Objective, Piece
 from streaming_net_ros.training.plan import TrainingPlan
 from streaming_net_ros.training.sequences import Batch, Sequences, generator
 from streaming_net_ros.training.target import image_input
@@ -115,14 +119,12 @@ class Trainer:
         self._input, _ = image_input(network.spec)
         self._device = next(network.parameters()).device
         self._learners = make_learners(plan, network, data.clips)
-        self._objectives = {
-            f"{learner.name}/{objective.spec.of}": objective
-            for learner in self._learners
-            if isinstance(learner, GradientLearner)
-            for objective in learner.each_objective()
-        }
+        self._objectives = _by_name(self._learners)
         self._check_length()
+        self._check_scores()
         if plan.compile:
+            # One graph per group, and per set of inputs that exist: all share one code object.
+            torch._dynamo.config.recompile_limit = 1024
             for name in network.groups:
                 network.group(name).compile()
         self._state = network.init_state()
@@ -133,6 +135,7 @@ class Trainer:
         self._losses: list[float] = []
         self._validations: list[Validation] = []
         self._best_step = 0
+        self._began_s = time.perf_counter()
 
     @property
     def steps(self) -> int:
@@ -158,6 +161,7 @@ class Trainer:
             tuple(self._validations),
             best,
             stopped_early=self._patience_has_ended,
+            seconds=self._seconds(),
         )
 
     def step(self) -> Step:
@@ -167,11 +171,12 @@ class Trainer:
             RunError: a state, loss or gradient is no longer a number.
         """
         number = self.steps + 1
-        self._network.train()
+        self._set_mode(training=True)
         losses: dict[str, float] = {}
         for turn in range(self._plan.accumulate):
-            piece = self._live(number, turn)
-            followed = self._follow(piece, losses)
+            with self._random(number, turn):
+                piece = self._live(number, turn)
+                followed = self._follow(piece, losses)
             if not all(map(math.isfinite, followed)):
                 raise self._broken(number, piece)
         due = [learner for learner in self._learners if number % learner.every == 0]
@@ -197,18 +202,15 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> Validation:
         """Judge the weights as they are now, and keep them if they are the best so far."""
-        assert self._validation is not None
-        self._network.eval()
+        if self._validation is None:
+            raise ParameterError("there is nothing to judge on", where="validation")
+        self._set_mode(training=False)
         judged = {n: o for n, o in self._objectives.items() if o.is_judged}
         found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in judged}
         with self._judged_weights() as weights:
             for batch in self._validation.tiles(self._plan.batch):
-                piece = Piece(batch, 0, True)
-                self._live_frames(piece, self._network.init_state(), batch.images())
-                for name, objective in judged.items():
-                    of_piece = objective.errors(piece)
-                    if of_piece is not None:
-                        found[name].append(of_piece.transpose(0, 1).cpu().numpy())
+                for name, of_batch in self._errors(batch, judged).items():
+                    found[name].append(of_batch.transpose(0, 1).cpu().numpy())
             errors = {n: mean_over_onsets(np.concatenate(e)) for n, e in found.items() if e}
             scaled = [errors[n] / judged[n].get_buffer("scale").cpu().numpy() for n in errors]
             score = float(np.mean([np.nanmean(e) for e in scaled])) if scaled else math.nan
@@ -221,6 +223,21 @@ class Trainer:
             learner.judge(score)
         self._validations.append(validation)
         return validation
+
+    def _errors(self, batch: Batch, judged: Mapping[str, Objective]) -> dict[str, Tensor]:
+        """Errors of all responses to a batch, which is lived in pieces as in training."""
+        found: dict[str, list[Tensor]] = {name: [] for name in judged}
+        state = self._network.init_state()
+        length = min(self._plan.truncate or batch.frames, batch.frames)
+        for first in range(0, batch.frames, length):
+            last = min(first + length, batch.frames)
+            piece = Piece(batch, first, last == batch.frames)
+            state = self._live_frames(piece, state, batch.images(first, last))
+            for name, objective in judged.items():
+                errors = objective.errors(piece)
+                if errors is not None:
+                    found[name].append(errors)
+        return {name: torch.cat(errors) for name, errors in found.items() if errors}
 
     def restore_best(self) -> None:
         """Give the network its best weights, in evaluation mode."""
@@ -244,7 +261,8 @@ class Trainer:
                     tensors[f"state.{node}.{age}"] = state
         facts: dict[str, Any] = {
             "plan": self._plan.model_dump(mode="json"),
-            "sequences": [len(self._data), self._data.frames],
+            "made_of": self._made_of(),
+            "seconds": self._seconds(),
             "frame": self._state.frame,
             "losses": self._losses,
             "validations": [validation.to_json() for validation in self._validations],
@@ -278,10 +296,15 @@ class Trainer:
         self._state = NetworkState(
             facts["frame"],
             {
-                node: tuple(on_device.get(f"state.{node}.{age}") for age in range(len(states)))
+                node: tuple(
+                    # In the one layout of states, or other kernels would give other bits.
+                    None if (s := on_device.get(f"state.{node}.{age}")) is None else as_state(s)
+                    for age in range(len(states))
+                )
                 for node, states in self._network.init_state().history.items()
             },
         )
+        self._began_s = time.perf_counter() - facts["seconds"]
         self._losses = list(facts["losses"])
         self._best_step = facts["best_step"]
         self._validations = [Validation.from_json(v) for v in facts["validations"]]
@@ -292,8 +315,7 @@ class Trainer:
         if first == 0:
             self._state = self._network.init_state()
         piece = Piece(batch, first, last == batch.frames)
-        with self._random(number, turn):
-            state = self._live_frames(piece, self._state, batch.images(first, last))
+        state = self._live_frames(piece, self._state, batch.images(first, last))
         self._state = state.detach()
         return piece
 
@@ -312,12 +334,11 @@ class Trainer:
         is_learning = torch.is_grad_enabled()
         with torch.autocast(self._device.type, dtype=dtype, enabled=dtype is not None):
             for image in images:
-                before = state
                 state, nodes = self._network.advance(state, {self._input: image})
                 piece.nodes.append(nodes)
                 if is_learning:
                     for learner in self._learners:
-                        learner.hear(self._network, before, nodes)
+                        learner.hear(nodes)
         return state
 
     def _follow(self, piece: Piece, losses: dict[str, float]) -> list[float]:
@@ -385,14 +406,21 @@ class Trainer:
 
     @property
     def _patience_has_ended(self) -> bool:
-        scores = [validation.score for validation in self._validations]
+        scores = [v.score for v in self._validations if math.isfinite(v.score)]
         if self._plan.patience is None or not scores:
             return False
         return len(scores) - 1 - scores.index(min(scores)) >= self._plan.patience
 
     def _check_length(self) -> None:
         for objective in self._objectives.values():
-            needed = objective.first_frames + objective.spec.responses[0]
+            needed = objective.first_frames + objective.spec.responses[0] + objective.spec.ahead
+            if self._plan.truncate is not None and self._plan.truncate <= objective.spec.ahead:
+                raise ParameterError(
+                    "pieces end before the state that is predicted",
+                    where="plan.truncate",
+                    expected=f"more than {objective.spec.ahead}",
+                    got=self._plan.truncate,
+                )
             for sequences in (self._data, self._validation):
                 if sequences is not None and sequences.frames <= needed:
                     raise ParameterError(
@@ -403,21 +431,54 @@ class Trainer:
                         remedy="take more --responses",
                     )
 
+    def _check_scores(self) -> None:
+        """Whoever waits for validations gets some."""
+        for learner in self._learners:
+            if learner.waits_for_score and self._validation is None:
+                raise ParameterError(
+                    "this scheduler waits for validations, and there are none",
+                    where=f"learner {learner.name}",
+                    remedy="set something aside to judge on, or take another scheduler",
+                )
+
+    def _set_mode(self, *, training: bool) -> None:
+        """Dropout and batch norms of the network and of the readouts."""
+        for module in (self._network, *self._objectives.values()):
+            module.train(training)
+
+    def _made_of(self) -> dict[str, Any]:
+        """What a training is made of, beside its plan: rollout and data, by some of their bits."""
+        images = self._data.clips.images
+        some = images[:: max(1, len(images) // 16)].cpu().numpy()
+        return {
+            "rollout": format_table(self._network.rollout),
+            "number of sequences": [len(self._data), self._data.frames],
+            "data": zlib.crc32(some.tobytes()),
+        }
+
+    def _seconds(self) -> float:
+        """Of training, what was done before a resume included."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter() - self._began_s
+
     def _check_same(self, facts: Mapping[str, Any], path: Path) -> None:
         """A resumed training is the one that was interrupted."""
         try:
             made = facts["plan"] | {"validate_every": 0}
-            sequences = facts["sequences"]
+            made_of = facts["made_of"]
         except (KeyError, TypeError):
             raise WeightsError("not a checkpoint of a training", where=str(path)) from None
         mine = self._plan.model_dump(mode="json") | {"validate_every": 0}
         odd = [key for key in mine if mine[key] != made.get(key)]
-        if odd or sequences != [len(self._data), self._data.frames]:
+        mine = self._made_of()
+        odd += [key for key in mine if mine[key] != made_of.get(key)]
+        if odd:
             raise WeightsError(
                 "this checkpoint is of another training",
                 where=str(path),
                 expected="the same plan and data",
-                got=f"another {', '.join(odd) or 'number of sequences'}",
+                got=f"another {', '.join(odd)}",
                 remedy="resume with what it began with, or remove the checkpoint",
             )
 
@@ -429,3 +490,17 @@ def _towards(average: dict[str, Tensor], weights: Mapping[str, Tensor], share: f
             average[name].lerp_(tensor, share)
         else:
             average[name].copy_(tensor)
+
+
+def _by_name(learners: Sequence[Learner]) -> dict[str, Objective]:
+    """Every objective: ``LEARNER/OF``, with a number where a learner has several of one state."""
+    named: dict[str, Objective] = {}
+    for learner in learners:
+        if not isinstance(learner, GradientLearner):
+            continue
+        for objective in learner.each_objective():
+            name = plain = f"{learner.name}/{objective.spec.of}"
+            while name in named:
+                name = f"{plain} {len(named) + 1}"
+            named[name] = objective
+    return named
