@@ -115,6 +115,7 @@ class TestWhatItMayNotSay:
             ({"objective": {"ahead": -1}}, ["ahead"]),
             ({"objective": {"responses": [-1, None]}}, ["responses"]),
             ({"objective": {"responses": [0]}}, ["responses"]),
+            ({"objective": {"combine": "last", "responses": [0, 3]}}, ["'last'", "responses"]),
             ({"objective": {"response_weights": []}}, ["response_weights"]),
             ({"objective": {"response_weights": [1, -1]}}, ["response_weights"]),
             ({"learner": {"every": 0}}, ["every"]),

@@ -53,22 +53,37 @@ class TestHowLong:
         with pytest.raises(DataError, match="no sequence fits"):
             sequences_of(plan, drive_clips(5), small_network())
 
-    @pytest.mark.xfail(strict=True, reason="tracks have no stamps, and are held as stills are")
-    def test_tracks_of_several_frames_are_never_stretched(self):
+    def test_a_track_that_ends_stands_still(self):
         sequences = sequences_of(small_plan(), numbered(3, 9), small_network())
-        assert len(sequences) == 9 - 6 + 1
+        assert len(sequences) == 1 + (9 - 6 + 1)
+        short = next(sequences.tiles(1)).rows[:, 0]
+        assert short.tolist() == [0, 1, 2, 2, 2, 2]
+
+    def test_what_a_network_is_judged_on_may_be_shorter(self):
+        plan, network = small_plan(), small_network()
+        for frames, expected in ((4, 4), (6, 6), (9, 6)):
+            shown = sequences_of(plan, drive_clips(frames), network, to_judge=True)
+            assert shown.frames == expected
+        with pytest.raises(DataError, match="no sequence fits"):
+            sequences_of(plan, drive_clips(2), network, to_judge=True)
 
     def test_stimuli_switch_as_the_plan_says(self):
         plan = small_plan(learner(objective("class", "class", "CrossEntropyLoss")), switch=[2, 4])
         batch = sequences_of(plan, still_clips(), small_network()).batch(0, 9, 0)
         assert (batch.rows[0] != batch.rows[-1]).all()
 
-    @pytest.mark.xfail(strict=True, raises=KeyError, reason="a traceback, not one line")
     def test_an_output_that_does_not_exist(self):
         with pytest.raises(ParameterError, match="no such output or group"):
             sequences_of(small_plan(learner(objective(of="nope"))), drive_clips(), small_network())
 
-    @pytest.mark.xfail(strict=True, raises=KeyError, reason="only outputs have response times")
-    def test_a_group_that_is_no_output_comes_first(self):
-        plan = small_plan(learner(objective(of="stem", readout=[dense(2)])), responses=None)
-        assert sequences_of(plan, drive_clips(), small_network()).frames == 1 + 6
+    def test_a_group_that_is_no_output_has_no_length_of_its_own(self):
+        stem = learner(objective(of="stem", readout=[dense(2)]))
+        sequences = sequences_of(small_plan(stem), drive_clips(), small_network())
+        assert sequences.frames == 1 + 4
+        with pytest.raises(ParameterError, match="how long is a sequence for 'stem'") as error:
+            sequences_of(small_plan(stem, responses=None), drive_clips(), small_network())
+        assert "say 'responses'" in str(error.value)
+
+    def test_without_a_loss_it_is_as_long_as_for_the_first_output(self):
+        plan = small_plan({"hebbian": {"edge": "stem -> memory"}}, responses=None)
+        assert sequences_of(plan, drive_clips(), small_network()).frames == FULL + 6

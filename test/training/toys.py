@@ -14,11 +14,13 @@ from streaming_net_ros.network import StreamingNetwork, parse_network
 from streaming_net_ros.training import (
     Augmentation,
     Clips,
+    Trainer,
     Watching,
     parse_plan,
     sequences_of,
     train,
 )
+from streaming_net_ros.training.checkpoint import read_checkpoint
 
 FIELDS = ("angular.z", "linear.x")
 CLASSES = ("left", "right")
@@ -198,3 +200,44 @@ def all_batches(sequences, size=3, seed=0):
 
 def noisy(noise=0.05):
     return Augmentation(noise=noise)
+
+
+def named(network):
+    return {name.removeprefix("groups."): p for name, p in network.named_parameters()}
+
+
+def changed(before, network):
+    """Names of the weights whose bits changed."""
+    return {n for n, p in named(network).items() if not torch.equal(p, before[f"groups.{n}"])}
+
+
+def trainer_of(plan, network=None, clips=None, judge_on=None):
+    network, clips = network or small_network(), clips or drive_clips()
+    checks = judge_on and sequences_of(plan, judge_on, network, to_judge=True)
+    return Trainer(network, sequences_of(plan, clips, network), plan, checks)
+
+
+def kept_in(checkpoint):
+    """Tensors and facts of a checkpoint, but for the time that it took."""
+    tensors, facts = read_checkpoint(checkpoint)
+    assert facts.pop("seconds") > 0
+    return tensors, facts
+
+
+def resumed_and_whole(plan, tmp_path, steps=3, judge_on=None):
+    """Checkpoints at the end of a training in one go, and of one that was taken up again."""
+    found = []
+    for is_resumed in (False, True):
+        trainer = trainer_of(plan, judge_on=judge_on)
+        for number in range(1, plan.steps + 1):
+            trainer.step()
+            if judge_on and trainer.is_at_a_landmark:
+                trainer.validate()
+            if is_resumed and number == steps:
+                trainer.save(tmp_path / "halfway.safetensors")
+                torch.rand(7)
+                trainer = trainer_of(plan, small_network(seed=9), judge_on=judge_on)
+                trainer.load(tmp_path / "halfway.safetensors")
+        trainer.save(tmp_path / "end.safetensors")
+        found.append(kept_in(tmp_path / "end.safetensors"))
+    return found

@@ -30,7 +30,8 @@ from streaming_net_ros.training.clips import UNKNOWN_CLASS, Clips
 from streaming_net_ros.training.plan import ObjectiveSpec
 from streaming_net_ros.training.sequences import Batch
 
-_NO_LOSSES = ("NLLLoss2d", "LinearCrossEntropyLoss")  # an alias; a layer with a loss
+# An alias; a layer with a loss; one that takes lists of class numbers.
+_NO_LOSSES = ("NLLLoss2d", "LinearCrossEntropyLoss", "MultiLabelMarginLoss")
 # Losses of the difference alone: those may be taken in standard deviations of the target.
 _OF_DIFFERENCES = ("L1Loss", "MSELoss", "SmoothL1Loss", "HuberLoss")
 _OF_CLASSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")  # losses of class numbers
