@@ -380,7 +380,6 @@ class TestSchedulers:
             trainer_of(plan)
         assert "learner main" in str(error.value)
 
-    @pytest.mark.xfail(strict=True, reason="torch divides by nought where a tenth is one step")
     def test_ten_steps_of_which_a_tenth_warms_up(self):
         plan = small_plan(learner(scheduler={"OneCycleLR": {"pct_start": 0.1}}), steps=10)
         assert len(fit(plan).steps) == 10

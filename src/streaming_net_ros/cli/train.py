@@ -402,8 +402,11 @@ def _fit(
             log.step(step)
             advance(step.number, plan.steps, f"loss {step.loss:.3f}")
 
+        best: list[Any] = []  # what was judged and is a number: then the network has the best
+
         def on_validation(validation: Any) -> None:
             log.validation(validation)
+            best.extend([validation] if math.isfinite(validation.score) else [])
             console.print(str(validation), markup=False)
 
         with log:
@@ -418,8 +421,8 @@ def _fit(
                     watching=Watching(on_step, on_validation, should_stop, log.begin),
                 )
             except RunError:
-                if all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
-                    save_weights(network, out)  # the best so far
+                if best:
+                    save_weights(network, out)
                 raise
     return history
 

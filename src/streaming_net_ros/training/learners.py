@@ -279,6 +279,8 @@ def _schedule(
                 expected=f"at least {updates}, or left out",
                 got=taken["total_steps"],
             )
+        if taken.get("pct_start", 0.3) * taken["total_steps"] == 1:
+            taken["pct_start"] = 2 / taken["total_steps"]  # torch divides by nought at one step
     elif named.name == "PolynomialLR":
         taken.setdefault("total_iters", updates)
     try:

@@ -269,6 +269,13 @@ class Objective(nn.Module):
         output = network.spec.outputs.get(self.spec.of)
         if output is not None and not self.spec.readout and output.fields:
             elements = {str(name): element for name, element in output.fields.items()}
+            if not self.fields or not set(self.fields) <= set(elements):
+                raise ParameterError(
+                    f"output '{self.spec.of}' does not have the fields of the target",
+                    where=where,
+                    expected=f"some of {', '.join(elements)}",
+                    got=", ".join(self.fields) or f"'{target}', whose fields have no names",
+                )
             self.elements = tuple(elements[name] for name in self.fields)
         elif clips.targets[target][0].numel() != torch.Size(shape).numel():
             raise ParameterError(
@@ -361,8 +368,11 @@ def _criterion(spec: ObjectiveSpec, where: str) -> nn.Module:
                 "'combine' says how losses become one", where=f"{where}.{name}", got=taken[name]
             )
     for name in ("weight", "pos_weight"):
-        if taken.get(name) is not None:
-            taken[name] = torch.tensor(taken[name], dtype=torch.float32)
+        if taken.get(name) is None:
+            continue
+        if not isinstance(taken[name], tuple):
+            raise ParameterError("not a list of numbers", where=f"{where}.{name}", got=taken[name])
+        taken[name] = torch.tensor(taken[name], dtype=torch.float32)
     if spec.loss.name in ("CrossEntropyLoss", "NLLLoss"):
         taken["ignore_index"] = UNKNOWN_CLASS
     try:

@@ -103,7 +103,7 @@ class LearnerSpec(Frozen):
         gradient_limit: norm to which gradients are clipped.
     """
 
-    name: str = "main"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]*$", max_length=64)] = "main"
     objectives: tuple[ObjectiveSpec, ...] = ()
     hebbian: HebbianSpec | None = None
     parameters: tuple[str, ...] = ("*",)
