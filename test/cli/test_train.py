@@ -18,7 +18,7 @@ import yaml
 from networks import TINY
 from recordings import write_toy_bag
 from streaming_net_ros.cli.app import main
-from streaming_net_ros.cli.train import bags_at
+from streaming_net_ros.cli.train_data import bags_at
 from streaming_net_ros.cli.train_log import TrainingLog
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.network import StreamingNetwork, load_weights, read_network_file

@@ -92,7 +92,7 @@ def draw_switch(outcome: Outcome, path: Path) -> None:
                           alpha=0.2, linewidth=0)  # fmt: skip
     at = outcome.spec.switch_step or 0
     axes.axvline(at, color="#D55E00", linestyle=":")
-    axes.annotate("another stimulus", (at, 0.02), xytext=(4, 0), textcoords="offset points",
+    axes.annotate("another stimulus", (at, 0.94), xytext=(4, 0), textcoords="offset points",
                   color="#D55E00", fontsize=9)  # fmt: skip
     axes.set(xlabel="update steps", ylabel="accuracy of the newest answer, held", ylim=(0, 1))
     axes.legend(frameon=False)

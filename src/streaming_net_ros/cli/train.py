@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,7 @@ from rich.console import Console
 
 from streaming_net_ros.cli.machine import check_device
 from streaming_net_ros.cli.progress import progress_bar, stop_on_interrupt
+from streaming_net_ros.cli.train_data import Bags, Goal, bags_at, goals_of, read_labelled, warnings
 from streaming_net_ros.cli.train_log import TrainingLog
 from streaming_net_ros.errors import ParameterError, RunError
 from streaming_net_ros.paths import find_network, find_plan
@@ -26,7 +27,7 @@ from streaming_net_ros.paths import find_network, find_plan
 if TYPE_CHECKING:
     from streaming_net_ros.evaluation.metrics import ResponseErrors
     from streaming_net_ros.network import StreamingNetwork
-    from streaming_net_ros.training import Clips, Target, TrainingHistory, TrainingPlan
+    from streaming_net_ros.training import Clips, TrainingHistory, TrainingPlan
 
 MS = 1_000_000
 OPTIMISER = {"AdamW": {"lr": 2e-3, "weight_decay": 0.1}}
@@ -132,12 +133,12 @@ def train(
     }  # fmt: skip
     content = _content(plan, given, OF_A_RECORDING if bag else {})
     net = _network(network, rollout, content.get("seed", 0), device, init)
-    goals = _goals(net, target or [])
+    goals = goals_of(net, target or [])
     if bag:
-        source = _Bags(bag, image_topic, frames, round(lag_ms * MS))
+        source = Bags(bag, image_topic, frames, round(lag_ms * MS))
         learn, judge = source.read(net, goals, validate)
     else:
-        learn, judge = _read_dataset(net, data or "", validate)
+        learn, judge = read_labelled(net, data or "", validate)
     chosen = _plan(content, net, learn, learning_rate)
     learn = learn.to(device)
     sequences = sequences_of(chosen, learn, net)
@@ -158,51 +159,6 @@ def train(
         Console(highlight=False, soft_wrap=True).print(text, markup=False)
     if history.was_interrupted:
         raise typer.Exit(130)
-
-
-@dataclass(frozen=True)
-class _Bags:
-    """Which recordings to learn from, and which part of them."""
-
-    paths: Sequence[Path]
-    image_topic: str | None
-    frames: str
-    lag_ns: int
-
-    def read(
-        self, network: StreamingNetwork, goals: Sequence[_Goal], share: float
-    ) -> tuple[Clips, Clips | None]:
-        """Clips to learn from, and the last share of each recording to judge on."""
-        from streaming_net_ros.evaluation.recorded import parse_part
-        from streaming_net_ros.training import image_input, joined
-        from streaming_net_ros.training.datasets.recordings import TopicFields, read_recording
-
-        _, given = image_input(network.spec)
-        targets = {
-            goal.output: TopicFields(topic, tuple(fields), goal.fields)
-            for goal, topic, fields in goals
-        }
-        learn, judge = [], []
-        paths = [path for bag in self.paths for path in bags_at(bag)]
-        with progress_bar("reading", "bags") as advance:
-            for done, path in enumerate(paths):
-                advance(done, len(paths), path.name)
-                clips = read_recording(
-                    path,
-                    given,
-                    targets,
-                    image_topic=self.image_topic,
-                    part=parse_part(self.frames, "--frames"),
-                    lag_ns=self.lag_ns,
-                )
-                first, last = clips.split(share)
-                learn += [first] if first else []
-                judge += [last] if last else []
-        return joined(learn), joined(judge) if judge else None
-
-
-# What is learnt, the topic that tells it, and the fields of its messages.
-_Goal = tuple["Target", str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -240,30 +196,6 @@ class _Result:
             lines.append("stopped early: no better validation for as long as 'patience' says")
         lines += [f"set aside, not learnt from: {errors}" for errors in self.errors.values()]
         return "\n".join([*lines, f"weights of step {best} written to {self.weights}"])
-
-
-def bags_at(path: Path) -> list[Path]:
-    """The recording at a path, or those in a folder that is none itself, by name."""
-    if path.is_dir() and not any(path.glob("metadata.yaml")):
-        below = sorted(folder.parent for folder in path.glob("*/metadata.yaml"))
-        return below or [path]
-    return [path]
-
-
-def warnings(network: StreamingNetwork, goals: Sequence[Target], clips: Clips) -> Iterator[str]:
-    """What will probably disappoint, though nothing is wrong with it."""
-    import numpy as np
-
-    spec = network.spec
-    for goal in goals:
-        untrained = set(spec.outputs[goal.output].fields) - set(goal.fields)
-        if untrained:
-            names = ", ".join(sorted(untrained))
-            yield f"{names} of output {goal.output} is not in --target: it will answer at random"
-    if clips.stamps_ns is not None and len(clips.stamps_ns) > 1:
-        rate_hz = 1e9 / np.median(np.abs(np.diff(clips.stamps_ns.numpy())))
-        if not 0.8 < rate_hz / spec.rate_hz < 1.25:
-            yield f"the images came at {rate_hz:.3g} Hz, the network is for {spec.rate_hz:g} Hz"
 
 
 def _content(
@@ -340,47 +272,6 @@ def _network(
     return network.to(device)
 
 
-def _goals(network: StreamingNetwork, targets: Sequence[str]) -> list[_Goal]:
-    from streaming_net_ros.evaluation.recorded import parse_reference
-    from streaming_net_ros.training import find_target
-
-    goals = []
-    for text in targets:
-        topic, fields = parse_reference(text)
-        goals.append((find_target(network, fields), topic, fields))
-    outputs = [goal.output for goal, _, _ in goals]
-    if len(set(outputs)) < len(outputs):
-        raise ParameterError(
-            "two targets for one output", where="--target", expected="one: TOPIC:FIELD,FIELD"
-        )
-    return goals
-
-
-def _read_dataset(
-    network: StreamingNetwork, text: str, share: float
-) -> tuple[Clips, Clips | None]:
-    """The training part of a data set, in two: to learn from, and to judge on."""
-    from streaming_net_ros.training import image_input
-    from streaming_net_ros.training.datasets import read_dataset, split_tracks
-
-    kind, _, folder = text.partition(":")
-    _, given = image_input(network.spec)
-    with progress_bar("reading", "pictures") as advance:
-        clips = read_dataset(
-            kind,
-            Path(folder) if folder else None,
-            "train",
-            height=given.height,
-            width=given.width,
-            colour=given.colour,
-            progress=lambda done, total: advance(done, total, ""),
-        )
-    learn, judge = split_tracks(clips, share)
-    if learn is None:
-        raise ParameterError("nothing is left to learn from", where="--validate", got=share)
-    return learn, judge
-
-
 def _fit(
     network: StreamingNetwork,
     plan: TrainingPlan,
@@ -428,7 +319,7 @@ def _fit(
 
 
 def _judged(
-    network: StreamingNetwork, goals: Sequence[_Goal], judge: Clips | None
+    network: StreamingNetwork, goals: Sequence[Goal], judge: Clips | None
 ) -> dict[str, ResponseErrors]:
     """Errors of early and full responses on what was set aside, streamed whole."""
     from streaming_net_ros.training import judged

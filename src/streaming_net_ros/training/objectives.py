@@ -340,10 +340,11 @@ def group_of(of: str, network: StreamingNetwork, where: str) -> tuple[str, tuple
     output = network.spec.outputs.get(of)
     group = output.group if output is not None else of
     if group not in network.groups:
+        known = dict.fromkeys([*network.spec.outputs, *network.groups])
         raise ParameterError(
             "no such output or group",
             where=f"{where}.of",
-            expected=f"one of {', '.join([*network.spec.outputs, *network.groups])}",
+            expected=f"one of {', '.join(known)}",
             got=of,
         )
     return group, network.shapes[group]
