@@ -33,6 +33,7 @@ from streaming_net_ros.training.experiment import (
     read_experiment,
 )
 from streaming_net_ros.training.experiment_run import (
+    checkpoint_of,
     class_output,
     read_parts,
     record_answers,
@@ -281,9 +282,12 @@ class TestRun:
         assert result.step_at(best) == steps[result.accuracy.index(best)]
         assert result.step_at(best + 0.01) is None
 
-    def test_weights_stay_and_no_checkpoint_does(self, tmp_path):
+    def test_weights_stay_and_the_checkpoint_until_the_result_is_kept(self, tmp_path):
+        """Whoever keeps the result removes it: a judging that dies costs no training."""
         run(spec_of(), "half and half", tmp_path, seed=3)
-        assert [path.name for path in tmp_path.iterdir()] == ["half_and_half-3.safetensors"]
+        checkpoint = checkpoint_of(tmp_path, "half and half", 3)
+        left = {tmp_path / "half_and_half-3.safetensors", checkpoint}
+        assert set(tmp_path.iterdir()) == left
 
     def test_its_numbers_are_what_the_weights_answer_to_the_test_part_as_it_is(self, tmp_path):
         spec = spec_of(plan__augmentation={"noise": 0.2, "shift": 3, "contrast": 0.5})

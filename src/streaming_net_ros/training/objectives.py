@@ -339,8 +339,9 @@ def group_of(of: str, network: StreamingNetwork, where: str) -> tuple[str, tuple
     """
     output = network.spec.outputs.get(of)
     group = output.group if output is not None else of
-    if group not in network.groups:
-        known = dict.fromkeys([*network.spec.outputs, *network.groups])
+    groups = [spec.name for spec in network.spec.groups]
+    if group not in groups:
+        known = dict.fromkeys([*network.spec.outputs, *groups])
         raise ParameterError(
             "no such output or group",
             where=f"{where}.of",
