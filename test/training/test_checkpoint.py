@@ -85,7 +85,7 @@ class TestWholeOrNotAtAll:
             half_written.write_bytes(b"half")
             raise OSError("no space left")
 
-        monkeypatch.setattr("streaming_net_ros.training.checkpoint.save_file", full)
+        monkeypatch.setattr("streaming_net_ros.network.weights.save_file", full)
         with pytest.raises(WeightsError, match="no space left"):
             write_checkpoint(path, {"a": torch.zeros(1)}, {"old": False})
         assert read_checkpoint(path)[1] == {"old": True}

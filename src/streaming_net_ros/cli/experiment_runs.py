@@ -227,7 +227,7 @@ def _found(run: Run) -> RunResult | None:
     asked = _asked(spec, protocol, run.variant)
     try:
         words = json.loads(run.file.read_text())
-        made = {**asked, **words.pop("protocol"), "seeds": protocol.seeds}
+        made = {**words.pop("protocol"), "seeds": protocol.seeds}  # more seeds go on
         words.pop("machine")
         result = RunResult(**words)
     except (ValueError, KeyError, TypeError):

@@ -30,7 +30,7 @@ from streaming_net_ros.network.schema import (
     named,
 )
 from streaming_net_ros.network.shapes import state_shapes
-from streaming_net_ros.network.weights import load_weights, save_weights
+from streaming_net_ros.network.weights import load_weights, save_weights, write_tensors
 
 __all__ = [
     "Frozen",
@@ -65,4 +65,5 @@ __all__ = [
     "save_weights",
     "seeded",
     "state_shapes",
+    "write_tensors",
 ]

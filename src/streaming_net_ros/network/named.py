@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from streaming_net_ros.errors import NetworkFileError, StreamingNetError
@@ -51,6 +51,7 @@ def checked_arguments(
     where: str,
     *,
     filled: Mapping[str, Any],
+    given: Collection[str] = (),
     longest: int = 8,
     error: type[StreamingNetError] = NetworkFileError,
 ) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def checked_arguments(
         arguments: as the file has them.
         where: the place in the file, for errors.
         filled: values of arguments that the file may leave out though they are required.
+        given: arguments that whoever calls the factory gives himself.
         longest: the longest list that is taken.
         error: what is raised.
 
@@ -68,14 +70,7 @@ def checked_arguments(
         NetworkFileError: (or ``error``) an argument that does not exist, is missing, or is not
             plain.
     """
-    of_class = inspect.isclass(factory)
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(
-            factory.__init__ if of_class else factory
-        ).parameters.items()
-        if name not in _NOT_FOR_FILES and name not in ("params", "optimizer")
-    }
+    parameters = _parameters(factory, given)
     takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
     for name, value in arguments.items():
         if name not in parameters:
@@ -87,20 +82,7 @@ def checked_arguments(
                 got=value,
                 remedy=f"did you mean '{close[0]}'?" if close else "",
             )
-        if not _is_plain(value, longest):
-            raise error(
-                "not an argument",
-                where=f"{where}.{name}",
-                expected=f"a number, a word, true, false, or a list of at most {longest} numbers",
-                got=value,
-            )
-        if isinstance(value, str) and _LIKE_A_NUMBER.fullmatch(value):
-            raise error(
-                "this is text to YAML, not a number",
-                where=f"{where}.{name}",
-                got=value,
-                remedy=f"write {value.replace('e', '.0e')}",
-            )
+        _check_plain(value, f"{where}.{name}", longest, error)
     taken = {n: tuple(v) if isinstance(v, list) else v for n, v in arguments.items()}
     for name, parameter in parameters.items():
         if name in taken or takes_any or parameter.default is not parameter.empty:
@@ -109,6 +91,36 @@ def checked_arguments(
             raise error(f"argument '{name}' is missing", where=where)
         taken[name] = filled[name]
     return taken
+
+
+def _parameters(
+    factory: Callable[..., Any], given: Collection[str]
+) -> dict[str, inspect.Parameter]:
+    """The parameters of a factory that a file may name."""
+    made_by = factory.__init__ if inspect.isclass(factory) else factory
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(made_by).parameters.items()
+        if name not in _NOT_FOR_FILES and name not in given
+    }
+
+
+def _check_plain(value: Any, where: str, longest: int, error: type[StreamingNetError]) -> None:
+    """Raise unless a value is one that a file may hold, and means what it looks like."""
+    if not _is_plain(value, longest):
+        raise error(
+            "not an argument",
+            where=where,
+            expected=f"a number, a word, true, false, or a list of at most {longest} numbers",
+            got=value,
+        )
+    if isinstance(value, str) and _LIKE_A_NUMBER.fullmatch(value):
+        raise error(
+            "this is text to YAML, not a number",
+            where=where,
+            got=value,
+            remedy=f"write {value.replace('e', '.0e')}",
+        )
 
 
 def first_line(error: BaseException) -> str:

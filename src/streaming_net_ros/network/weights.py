@@ -41,13 +41,30 @@ def save_weights(
         "rollout": format_table(network.rollout),
         **(notes or {}),
     }
+    write_tensors(path, _named(network), header, "weights")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str], what: str
+) -> None:
+    """Write tensors as a safetensors file, whole or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        tensors: by name; none shares memory with another.
+        header: words by name.
+        what: is written, for the message.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
     half_written = path.with_name(path.name + ".part")
     try:
-        save_file({n: t.contiguous() for n, t in _named(network).items()}, half_written, header)
+        save_file({n: t.contiguous() for n, t in tensors.items()}, half_written, dict(header))
         half_written.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         half_written.unlink(missing_ok=True)
-        raise WeightsError(f"cannot write weights ({error})", where=str(path)) from None
+        raise WeightsError(f"cannot write {what} ({error})", where=str(path)) from None
 
 
 def load_weights(network: StreamingNetwork, path: Path | str) -> None:

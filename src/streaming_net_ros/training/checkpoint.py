@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-from safetensors.torch import save_file
 from torch import Tensor
 
 from streaming_net_ros.errors import WeightsError
+from streaming_net_ros.network import write_tensors
 
 _KEY = "training"
 
@@ -31,14 +31,9 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     Raises:
         WeightsError: the file cannot be written.
     """
-    half_written = path.with_name(path.name + ".part")
-    stored = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(stored, half_written, {_KEY: json.dumps(facts)})
-        half_written.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        half_written.unlink(missing_ok=True)
-        raise WeightsError(f"cannot write the checkpoint ({error})", where=str(path)) from None
+    # Copies: states and gradients may share memory, which the format does not know.
+    stored = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    write_tensors(path, stored, {_KEY: json.dumps(facts)}, "the checkpoint")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -238,7 +238,9 @@ def _optimiser(
         expected="the name of a torch.optim optimiser",
         error=ParameterError,
     )
-    taken = checked_arguments(factory, named.args, where, filled={}, error=ParameterError)
+    taken = checked_arguments(
+        factory, named.args, where, filled={}, given=("params",), error=ParameterError
+    )
     try:
         return factory(list(parameters.values()), **taken)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -270,7 +272,9 @@ def _schedule(
         error=ParameterError,
     )
     filled = {"max_lr": optimiser.param_groups[0]["lr"], "T_max": updates}
-    taken = checked_arguments(factory, named.args, where, filled=filled, error=ParameterError)
+    taken = checked_arguments(
+        factory, named.args, where, filled=filled, given=("optimizer",), error=ParameterError
+    )
     if named.name == "OneCycleLR":
         if taken.setdefault("total_steps", max(updates, 2)) < updates:
             raise ParameterError(
