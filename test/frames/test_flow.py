@@ -38,7 +38,7 @@ def test_any_window_lets_every_run_through_and_bounds_what_waits(rollout, size, 
         assert moved, "the window has locked the run"
         longest = max(rollout.delays.values())
         for group, box in boxes.items():
-            for name, source in box._sources.items():
+            for name, source in box._run.sources.items():
                 ahead = max(0, first_frames(rollout)[name] + source.delay)
                 assert len(source.states) <= size + longest + ahead, (group, name)
 

@@ -18,16 +18,14 @@ from streaming_net_ros.frames import (
 from streaming_net_ros.theory import first_frames, hybrid, sequential, streaming
 
 GRID = FrameGrid(10)  # 100 ms
-MS = 1_000_000
 
 
 def chain():
     return network("image>a a>a a>b b>c a>c")
 
 
-def mailbox(rollout, group, wait_ms=None, limit=3):
-    deadline = None if wait_ms is None else Deadline(GRID, wait_ms * MS, limit)
-    return Mailbox(firing_rules(rollout, deadline)[group])
+def mailbox(rollout, group):
+    return Mailbox(firing_rules(rollout)[group])
 
 
 def drive(rollout, start, frames, order):
@@ -96,7 +94,7 @@ def test_lockstep_keeps_no_more_states_than_the_longest_delay_once_it_has_caught
                     box.arrive(source, frame + first[source], "state")
             while (job := box.next_job()) is not None:
                 box.finish(job.frame, "state")
-        for name, source in box._sources.items():
+        for name, source in box._run.sources.items():
             ahead = first[name] + source.delay - first[group]  # how long it lies before it is due
             assert len(source.states) <= source.delay + max(0, ahead)
 
@@ -130,113 +128,6 @@ def test_missing_names_the_sources_that_are_waited_for():
     box.arrive("a", 4, "a4")
     assert box.next_job() is None
     assert box.missing() == ("b",)
-
-
-def test_realtime_fires_as_soon_as_its_inputs_are_there():
-    box = mailbox(streaming(chain()), "c", wait_ms=100)
-    box.arrive("a", 9, "a9")
-    assert box.next_job(now_ns=900 * MS) is None
-    box.arrive("b", 9, "b9")
-    job = box.next_job(now_ns=901 * MS)
-    assert job.frame == 10 and job.held == () and list(job.inputs) == ["b", "a"]
-
-
-def test_realtime_holds_the_newest_state_at_the_deadline_and_counts_it():
-    box = mailbox(streaming(chain()), "c", wait_ms=100)
-    for source in "ab":
-        box.arrive(source, 9, f"{source}9")
-    box.finish(box.next_job(900 * MS).frame, "c10")
-    box.arrive("a", 10, "a10")
-    assert box.next_job(1199 * MS) is None
-    assert box.wake_at_ns() == 1200 * MS
-    job = box.next_job(1200 * MS)
-    assert job.frame == 11 and job.held == ("b",)
-    assert job.inputs["b"].state == "b9" and job.inputs["b"].frame == 9
-    assert job.inputs["a"].state == "a10"
-
-
-def test_realtime_waits_for_nobody_whose_newer_state_is_here():
-    box = mailbox(streaming(chain()), "c", wait_ms=100)
-    for source in "ab":
-        box.arrive(source, 9, f"{source}9")
-    box.finish(box.next_job(900 * MS).frame, "c10")
-    box.arrive("a", 10, "a10")
-    box.arrive("b", 11, "b11")  # 10 was lost
-    job = box.next_job(1000 * MS)
-    assert job.frame == 11 and job.held == ("b",) and job.inputs["b"].frame == 9
-
-
-def test_realtime_takes_an_input_as_absent_beyond_the_hold_limit():
-    box = mailbox(streaming(chain()), "c", wait_ms=0, limit=2)
-    for source in "ab":
-        box.arrive(source, 9, f"{source}9")
-    box.finish(box.next_job(1000 * MS).frame, "c10")
-    seen = []
-    for frame in (11, 12, 13):
-        box.arrive("a", frame - 1, "a")
-        job = box.next_job(frame * 100 * MS)
-        seen.append((job.frame, job.held, sorted(job.inputs)))
-        box.finish(job.frame, "c")
-    assert seen == [(11, ("b",), ["a", "b"]), (12, ("b",), ["a", "b"]), (13, (), ["a"])]
-
-
-def test_realtime_skips_to_the_newest_frame_and_never_builds_a_backlog():
-    box = mailbox(streaming(chain()), "b", wait_ms=100)
-    box.arrive("a", 9, "a9")
-    assert box.next_job(1000 * MS).frame == 10
-    for frame in range(10, 30):
-        box.arrive("a", frame, f"a{frame}")
-    box.finish(10, "b10")
-    job = box.next_job(3000 * MS)  # frame 28's deadline is 2.9 s, frame 29's 3.0 s
-    assert job.frame == 29 and job.skipped == 18 and job.inputs["a"].frame == 28
-    assert len(box._sources["a"].states) <= 3
-
-
-def test_realtime_falls_silent_when_a_group_would_hear_only_itself():
-    box = mailbox(streaming(chain()), "a", wait_ms=0, limit=1)
-    box.arrive("image", 9, "i9")
-    fired = []
-    for frame in range(10, 20):
-        job = box.next_job(frame * 100 * MS)
-        if job is not None:
-            fired.append((job.frame, sorted(job.inputs)))
-            box.finish(job.frame, f"a{job.frame}")
-    assert fired == [(10, ["image"]), (11, ["a", "image"])]
-
-
-def test_realtime_stays_silent_while_nothing_exists():
-    box = mailbox(streaming(chain()), "b", wait_ms=0, limit=0)
-    box.arrive("a", 9, "a9")
-    box.finish(box.next_job(1000 * MS).frame, "b10")
-    assert box.next_job(2000 * MS) is None
-    box.arrive("a", 25, "a25")
-    job = box.next_job(2600 * MS)
-    assert job.frame == 26 and job.inputs["a"].frame == 25
-
-
-@given(rollouts(max_groups=4, max_delay=2))
-def test_realtime_equals_lockstep_when_nothing_is_late(rollout):
-    graph, first = rollout.graph, first_frames(rollout)
-    for group in graph.groups:
-        lockstep = Mailbox(firing_rules(rollout)[group])
-        realtime = Mailbox(firing_rules(rollout, Deadline(GRID, 10**9, 5))[group])
-        sources = [s for s in rollout.delays_into(group) if s != group]
-        if not sources:
-            continue
-        seen = {}
-        for name, box in (("lockstep", lockstep), ("realtime", realtime)):
-            jobs = []
-            for frame in range(12):
-                for source in sources:
-                    if frame >= first[source]:
-                        box.arrive(source, frame, (source, frame))
-                while (job := box.next_job(frame * GRID.period_ns)) is not None:
-                    jobs.append((job.frame, {s: i.frame for s, i in job.inputs.items()}, job.held))
-                    box.finish(job.frame, (group, job.frame))
-            seen[name] = jobs
-        late = [job for job in seen["realtime"] if job not in seen["lockstep"]]
-        # Realtime cannot know which states will never exist; it waits for them until a deadline.
-        assert late == []
 
 
 @pytest.mark.parametrize("wait_ns, limit", [(-1, 0), (0, -1)])

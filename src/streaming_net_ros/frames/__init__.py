@@ -18,14 +18,18 @@ from streaming_net_ros.frames.mailbox import (
     Job,
     Mailbox,
     Mode,
+    Period,
     firing_rules,
 )
+from streaming_net_ros.frames.origin import Origin, origin_of
+from streaming_net_ros.frames.virtual import Done, VirtualRun
 
 __all__ = [
     "Arrival",
     "Cadence",
     "Companion",
     "Deadline",
+    "Done",
     "Fed",
     "FiringRule",
     "FlowWindow",
@@ -36,5 +40,9 @@ __all__ = [
     "Job",
     "Mailbox",
     "Mode",
+    "Origin",
+    "Period",
+    "VirtualRun",
     "firing_rules",
+    "origin_of",
 ]

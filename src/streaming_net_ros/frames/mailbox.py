@@ -8,9 +8,13 @@ order, one at a time. Offline, lockstep and realtime drive this same class (DESI
   first frame on, counted from the frame of the first image (frame law).
 - **realtime**: a frame fires as soon as its inputs are there (eager law), and at the latest at its
   deadline. An input that is then missing is *held*: the newest earlier state stands in for it, up
-  to a limit of frames; beyond that it is *absent* and contributes nothing, and a group that would
-  hear nobody but itself stays silent. A group that is behind skips to the newest frame whose
-  deadline has passed and never builds a backlog.
+  to a limit of frames; beyond that it is *absent* and contributes nothing. A source that missed a
+  deadline is not waited for again until it is on time, so that a slow or dead path costs the
+  others one wait, not one a frame. A group that is behind skips to the newest frame that can fire
+  and never builds a backlog. A group whose newest image is older than it can be held falls silent,
+  and begins anew with the next arrival.
+
+ROS time may jump back (a bag that is played in a loop): everything is forgotten then.
 
 The class knows no clock (``now_ns`` is handed in), no thread (its owner holds a lock), and nothing
 of what a state is.
@@ -18,14 +22,15 @@ of what a state is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, Literal, TypeVar
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames.grid import FrameGrid
-from streaming_net_ros.theory import Rollout, first_frames
+from streaming_net_ros.frames.origin import Origin, origin_of
+from streaming_net_ros.theory import Rollout, first_frames, tableau
 
 Mode = Literal["lockstep", "realtime"]
 State = TypeVar("State")
@@ -35,14 +40,15 @@ class Arrival(Enum):
     """What became of a state that arrived. Values say it in words for logs and diagnostics."""
 
     ACCEPTED = "accepted"
-    DUPLICATE = "a state of this frame, or of a later one, has already arrived"
-    LATE = "too late for its frame; kept only if it is the newest to hold"
+    DUPLICATE = "a state of this frame, or of a later one that is in use, has already arrived"
+    LATE = "too late for its frame; kept for the next one"
     GAP = "a state before this one never arrived"
+    FUTURE = "no image can have reached this frame yet: the clocks disagree, or time jumped back"
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """Realtime: how long a frame waits for its inputs, and how long a missing one is held.
+    """Realtime: how long a frame waits for an input, and how long a missing one is held.
 
     Attributes:
         grid: gives the tick of a frame.
@@ -72,6 +78,31 @@ class Deadline:
 
 
 @dataclass(frozen=True)
+class Period:
+    """A group that computes a new state only in some frames and repeats it in the others.
+
+    It computes in frames ``t`` with ``t % every == offset``, and in its first one.
+
+    Raises:
+        ParameterError: not ``0 <= offset < every``.
+    """
+
+    every: int = 1
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.offset < self.every:
+            raise ParameterError(
+                "not a period", where="every, offset", expected="0 <= offset < every",
+                got=(self.every, self.offset),
+            )  # fmt: skip
+
+    def newest(self, frame: int) -> int:
+        """The last frame up to this one in which a new state is due."""
+        return frame - (frame - self.offset) % self.every
+
+
+@dataclass(frozen=True)
 class FiringRule:
     """Everything a mailbox needs to know of the network: one group's view of a rollout.
 
@@ -80,32 +111,73 @@ class FiringRule:
         delays: delay in frames per source, in the file's order of edges.
         first_frames: per source and for the group itself, the first frame (counted from the first
             image's) at which a state exists.
-        deadline: realtime's; None is lockstep, which waits without limit.
+        deadlines: realtime's, per source; None is lockstep, which waits without limit.
+        period: in which frames the group computes.
+        repeats_frames: for how many frames states may be repeated on their way, by periods.
     """
 
     group: str
     delays: Mapping[str, int]
     first_frames: Mapping[str, int]
-    deadline: Deadline | None = None
+    deadlines: Mapping[str, Deadline] | None = None
+    period: Period = Period()
+    repeats_frames: int = 0
+
+    @property
+    def hold_limit_frames(self) -> int:
+        """Realtime: how much older than at best the newest image inside a state may be."""
+        limits = [deadline.hold_limit_frames for deadline in (self.deadlines or {}).values()]
+        return max(limits, default=0) + self.repeats_frames
 
 
-def firing_rules(rollout: Rollout, deadline: Deadline | None = None) -> dict[str, FiringRule]:
-    """The firing rule of every group of a rollout; lockstep unless a deadline is given."""
+def firing_rules(
+    rollout: Rollout,
+    deadline: Deadline | None = None,
+    *,
+    edges: Mapping[tuple[str, str], Deadline] | None = None,
+    periods: Mapping[str, Period] | None = None,
+) -> dict[str, FiringRule]:
+    """The firing rule of every group of a rollout; lockstep unless a deadline is given.
+
+    Args:
+        rollout: the network's.
+        deadline: realtime's. Its wait is that of a group that hears others' previous frames; where
+            edges have no delay, states of one frame need several updates, and each gets as long.
+        edges: deadlines of edges (source, target) that have one of their own.
+        periods: of groups that do not compute in every frame.
+    """
     first = first_frames(rollout)
+    steps = tableau(rollout, 1)
+    periods = periods or {}
+    repeats = sum(period.every - 1 for period in periods.values())
     rules = {}
     for group in rollout.graph.groups:
         delays = rollout.delays_into(group)
-        known = {name: first[name] for name in (*delays, group)}
-        rules[group] = FiringRule(group, delays, known, deadline)
+        deadlines = None
+        if deadline is not None:
+            deadlines = {}
+            for source in delays:
+                own = (edges or {}).get((source, group), deadline)
+                wait_ns = own.wait_ns * steps[1, group]
+                deadlines[source] = Deadline(own.grid, wait_ns, own.hold_limit_frames)
+        rules[group] = FiringRule(
+            group,
+            delays,
+            {name: first[name] for name in (*delays, group)},
+            deadlines,
+            periods.get(group, Period()),
+            repeats,
+        )
     return rules
 
 
 @dataclass(frozen=True)
 class Input(Generic[State]):
-    """One input of a job: the state, the frame that it is of, and whether it stands in (held)."""
+    """One input of a job: the state, its frame, its origin, and whether it stands in (held)."""
 
     state: State
     frame: int
+    origin: Origin
     is_held: bool = False
 
 
@@ -116,12 +188,18 @@ class Job(Generic[State]):
     Attributes:
         frame: the frame to compute.
         inputs: per source that exists for this frame, in the file's order of edges.
+        origin: of the state that the job will give.
+        absent: sources that should be there, and have nothing that may be held.
         skipped: how many frames were given up since the last job (realtime).
+        repeated: the group's own last state, if this frame repeats it: nothing is to be computed.
     """
 
     frame: int
     inputs: Mapping[str, Input[State]]
+    origin: Origin
+    absent: tuple[str, ...] = ()
     skipped: int = 0
+    repeated: State | None = None
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -134,8 +212,13 @@ class _Source(Generic[State]):
     """What has arrived from one source and may still be needed, by frame."""
 
     delay: int
-    states: dict[int, State] = field(default_factory=dict)
+    states: dict[int, Input[State]] = field(default_factory=dict)
     newest: int | None = None
+    is_on_time: bool = True  # realtime: it has met its last deadline, so it is worth waiting for
+
+    def store(self, frame: int, state: State, origin: Origin) -> None:
+        self.states[frame] = Input(state, frame, origin)
+        self.newest = frame if self.newest is None else max(frame, self.newest)
 
     def forget_before(self, frame: int, keep_one: bool) -> None:
         """Drop states older than ``frame``; realtime keeps the newest of them, to be held."""
@@ -148,177 +231,330 @@ class _Source(Generic[State]):
         earlier = max((f for f in self.states if f < frame), default=None)
         if earlier is None or frame - earlier > limit_frames:
             return None
-        return Input(self.states[earlier], earlier, is_held=True)
+        there = self.states[earlier]
+        return Input(there.state, earlier, there.origin, is_held=True)
+
+
+@dataclass
+class _Running(Generic[State]):
+    """What a mailbox knows of the run that it is in; gone when time jumps back."""
+
+    sources: dict[str, _Source[State]]
+    start: int | None = None  # frame of the first image, as far as arrivals tell
+    next: int | None = None  # next frame to fire; None until something arrived
+    fired: int | None = None  # newest frame that has fired
+    has_begun: bool = False  # something has fired since the beginning, or since a silence
+    own: Input[State] | None = None  # the newest own state
+    updated: int | None = None  # the newest frame that was computed, not repeated
+    skipped: int = 0
 
 
 class Mailbox(Generic[State]):
     """Arrivals in, jobs out. See the module's text for the rule.
 
     Not thread-safe: the owner holds one lock around every call. Memory: per source at most the
-    longest delay, plus what the flow window lets a source run ahead (lockstep).
+    longest delay, plus what a source can run ahead (the flow window of lockstep, the length of
+    the paths in realtime).
+
+    Attributes:
+        jumps: how often time has jumped back.
+        silences: how often the group fell silent, because its newest image was too old.
     """
 
     def __init__(self, rule: FiringRule) -> None:
         self.rule = rule
-        self._sources: dict[str, _Source[State]] = {
-            name: _Source(delay) for name, delay in rule.delays.items()
-        }
-        self._start: int | None = None  # frame of the first image, lockstep only
-        self._next: int | None = None  # next frame to fire; None until something arrived
-        self._in_flight: int | None = None
-        self._has_fired = False
-        self._skipped = 0
+        self.jumps = 0
+        self.silences = 0
+        self._run: _Running[State] = self._fresh()
+        self._in_flight: tuple[Job[State], _Running[State]] | None = None
+        self._now_ns = 0
+
+    def _fresh(self) -> _Running[State]:
+        return _Running({name: _Source(delay) for name, delay in self.rule.delays.items()})
 
     @property
     def next_frame(self) -> int | None:
-        """The next frame to fire, or None while nothing has arrived."""
-        return self._next
+        """The next frame to fire, or None while nothing has arrived, or the group is silent."""
+        return self._run.next
 
     @property
     def is_busy(self) -> bool:
         """True between a job and its ``finish``."""
         return self._in_flight is not None
 
-    def arrive(self, source: str, frame: int, state: State) -> Arrival:
+    def arrive(
+        self,
+        source: str,
+        frame: int,
+        state: State,
+        origin: Origin | None = None,
+        now_ns: int = 0,
+    ) -> Arrival:
         """A state of ``source`` for ``frame`` is here.
 
         In lockstep every source must deliver its frames in order and without a gap; the answer
         ``GAP`` means that a state was lost, and is not stored.
+
+        Args:
+            source: whose.
+            frame: of which frame.
+            state: anything.
+            origin: of what it is made; None if it is an input's own, of that frame.
+            now_ns: realtime: ROS time.
         """
-        box = self._sources[source]
-        if box.newest is not None and frame <= box.newest:
-            return Arrival.DUPLICATE
-        self._begin(source, frame)
-        if self.rule.deadline is None and frame != self._expected(source):
-            return Arrival.GAP
-        box.states[frame] = state
-        box.newest = frame
-        if self._next is not None and frame + box.delay < self._next:
-            self._forget()
-            return Arrival.LATE
-        return Arrival.ACCEPTED
+        self._notice(now_ns)
+        origin = origin or Origin(0, frame)
+        if self.rule.deadlines is None:
+            return self._arrive_in_order(source, frame, state, origin)
+        return self._arrive_in_time(source, frame, state, origin, self.rule.deadlines[source])
 
     def next_job(self, now_ns: int = 0) -> Job[State] | None:
         """The next frame that may be computed now, or None. ``finish`` must follow each job."""
-        if self._next is None or self._in_flight is not None:
+        self._notice(now_ns)
+        if self._run.next is None or self._in_flight is not None:
             return None
-        self._skip_to_newest(now_ns)
-        inputs = self._inputs_for(self._next, now_ns)
-        while inputs is not None and not self._hears_others(inputs):
-            # Nobody else's state exists for this frame (realtime, sources gone): silence. A group
-            # that only remembers would otherwise go on for ever after its camera has stopped.
-            self._next += 1
-            self._skipped += 1
-            inputs = self._inputs_for(self._next, now_ns)
+        if self.rule.deadlines is not None:
+            self._skip_to_newest(self._run.next)
+        inputs = self._inputs_for(self._run.next)
         if inputs is None:
             return None
-        frame, self._in_flight, self._next = self._next, self._next, self._next + 1
-        self._has_fired = True
-        skipped, self._skipped = self._skipped, 0
-        self._forget()
-        return Job(frame, inputs, skipped)
+        if self.rule.deadlines is not None and self._is_stale(self._run.next, inputs):
+            self._fall_silent()
+            return None
+        return self._fire(self._run.next, inputs)
 
     def finish(self, frame: int, state: State | None) -> None:
-        """The job of ``frame`` is done. A group that hears itself hears ``state`` from here.
+        """The job of ``frame`` is done; None if it gave nothing that may be used.
+
+        A group that hears itself hears ``state`` from here.
 
         Raises:
             ParameterError: no job of that frame is in flight.
         """
-        if frame != self._in_flight:
+        if self._in_flight is None or frame != self._in_flight[0].frame:
             raise ParameterError(
                 "finish without its job",
                 where=f"mailbox of group {self.rule.group}",
-                expected=f"frame {self._in_flight}",
+                expected=f"frame {self._in_flight and self._in_flight[0].frame}",
                 got=frame,
             )
+        job, run = self._in_flight
         self._in_flight = None
-        if state is not None and self.rule.group in self._sources:
-            self.arrive(self.rule.group, frame, state)
+        if state is None or run is not self._run:  # of a time that is gone
+            return
+        run.own = Input(state, frame, job.origin)
+        if job.repeated is None:
+            run.updated = frame
+        if self.rule.group in run.sources:
+            run.sources[self.rule.group].store(frame, state, job.origin)
+            self._forget()
 
     def wake_at_ns(self) -> int | None:
         """Realtime: when ``next_job`` should be asked again even if nothing arrives."""
-        if self.rule.deadline is None or self._next is None or self._in_flight is not None:
+        if self.rule.deadlines is None or self._run.next is None or self._in_flight is not None:
             return None
-        return self.rule.deadline.at_ns(self._next)
+        times = [at.at_ns(self._run.next) for at in self._others_deadlines()]
+        return min((time for time in times if time > self._now_ns), default=max(times))
 
     def missing(self) -> tuple[str, ...]:
         """Sources whose state the next frame still lacks."""
-        if self._next is None:
-            return tuple(self._sources)
+        if self._run.next is None:
+            return tuple(self._run.sources)
         return tuple(
             name
-            for name, box in self._sources.items()
-            if self._exists(name, self._next - box.delay)
-            and self._next - box.delay not in box.states
+            for name, box in self._run.sources.items()
+            if self._exists(name, self._run.next - box.delay)
+            and self._run.next - box.delay not in box.states
         )
 
-    def _begin(self, source: str, frame: int) -> None:
-        """The first arrivals say which frame is first.
+    # --- arrivals ----------------------------------------------------------------------------
 
-        Lockstep knows it from one of them; realtime takes the earliest that any of them is for.
-        """
-        if self._has_fired:
-            return
-        if self.rule.deadline is not None:
-            due = frame + self._sources[source].delay
-            self._next = due if self._next is None else min(due, self._next)
-        elif self._next is None:
-            self._start = frame - self.rule.first_frames[source]
-            self._next = self._start + self.rule.first_frames[self.rule.group]
+    def _arrive_in_order(
+        self, source: str, frame: int, state: State, origin: Origin
+    ) -> Arrival:
+        """Lockstep."""
+        box = self._run.sources[source]
+        if box.newest is not None and frame <= box.newest:
+            return Arrival.DUPLICATE
+        if self._run.next is None:
+            self._run.start = frame - self.rule.first_frames[source]
+            self._run.next = self._first_frame(self.rule.group)
+        if frame != (self._first_frame(source) if box.newest is None else box.newest + 1):
+            return Arrival.GAP
+        box.store(frame, state, origin)
+        return Arrival.ACCEPTED
 
-    def _expected(self, source: str) -> int:
-        """Lockstep: the frame that this source must deliver next."""
-        newest = self._sources[source].newest
-        return self._first_frame(source) if newest is None else newest + 1
+    def _arrive_in_time(
+        self, source: str, frame: int, state: State, origin: Origin, deadline: Deadline
+    ) -> Arrival:
+        """Realtime: any order, any gap."""
+        run, box = self._run, self._run.sources[source]
+        newest_image = deadline.grid.frame_at(self._now_ns) + max(1, deadline.hold_limit_frames)
+        if frame - self.rule.first_frames[source] > newest_image:
+            return Arrival.FUTURE  # kept, it would pass for the newest one for ever
+        due = frame + box.delay
+        is_late = run.fired is not None and due <= run.fired
+        is_late = is_late or (run.has_begun and run.next is not None and due < run.next)
+        if frame in box.states or (is_late and box.newest is not None and frame <= box.newest):
+            return Arrival.DUPLICATE
+        box.store(frame, state, origin)
+        box.is_on_time = box.is_on_time or self._now_ns <= deadline.at_ns(due)
+        if is_late:
+            self._forget()
+            return Arrival.LATE
+        if not run.has_begun:  # the earliest arrivals say where to begin
+            start = frame - self.rule.first_frames[source]
+            run.start = start if run.start is None else min(start, run.start)
+            run.next = due if run.next is None else min(due, run.next)
+        return Arrival.ACCEPTED
 
-    def _first_frame(self, source: str) -> int:
-        return (self._start or 0) + self.rule.first_frames[source]
+    def _notice(self, now_ns: int) -> None:
+        """Realtime: what was known before a jump back of time is worth nothing after it."""
+        if self.rule.deadlines is not None:
+            if now_ns < self._now_ns - self._grid.period_ns:
+                self._run = self._fresh()
+                self.jumps += 1
+                self._now_ns = now_ns
+            self._now_ns = max(now_ns, self._now_ns)
 
-    def _exists(self, source: str, frame: int) -> bool:
-        """Lockstep: does the source have a state for this frame at all (frame law)?"""
-        return self.rule.deadline is not None or frame >= self._first_frame(source)
+    # --- firing ------------------------------------------------------------------------------
 
-    def _inputs_for(self, frame: int, now_ns: int) -> dict[str, Input[State]] | None:
+    def _inputs_for(self, frame: int) -> dict[str, Input[State]] | None:
         """Inputs of a frame, or None if it must wait."""
         inputs: dict[str, Input[State]] = {}
-        for name, box in self._sources.items():
+        for name, box in self._run.sources.items():
             wanted = frame - box.delay
             if wanted in box.states:
-                inputs[name] = Input(box.states[wanted], wanted)
-            elif self.rule.deadline is None:
+                inputs[name] = box.states[wanted]
+            elif self.rule.deadlines is None:
                 if self._exists(name, wanted):
                     return None
-            elif self._may_come(name, wanted) and now_ns < self.rule.deadline.at_ns(frame):
+            elif self._is_worth_waiting_for(name, frame):
                 return None
-            elif held := box.held_for(wanted, self.rule.deadline.hold_limit_frames):
+            elif held := box.held_for(wanted, self.rule.deadlines[name].hold_limit_frames):
                 inputs[name] = held
-        return inputs
+        return None if self._is_early(frame) else inputs
 
-    def _hears_others(self, inputs: Mapping[str, Input[State]]) -> bool:
-        """Lockstep is exact (frame law); realtime needs a state that is not the group's own."""
-        if self.rule.deadline is None:
-            return bool(inputs)
-        return any(source != self.rule.group for source in inputs)
+    def _is_worth_waiting_for(self, source: str, frame: int) -> bool:
+        """Realtime: may a missing state still come in time?"""
+        assert self.rule.deadlines is not None
+        box = self._run.sources[source]
+        return (
+            source != self.rule.group  # one's own is known
+            and box.is_on_time
+            and self._exists(source, frame - box.delay)
+            and not self._has_passed(source, frame)
+            and self._now_ns < self.rule.deadlines[source].at_ns(frame)
+        )
 
-    def _may_come(self, source: str, frame: int) -> bool:
-        """Realtime: a newer state tells that an older one will not come; one's own is known."""
-        newest = self._sources[source].newest
-        return source != self.rule.group and (newest is None or newest < frame)
+    def _has_passed(self, source: str, frame: int) -> bool:
+        """A state as new as wanted, or newer, is here: an older one that is missing was lost."""
+        box = self._run.sources[source]
+        return box.newest is not None and box.newest >= frame - box.delay
 
-    def _skip_to_newest(self, now_ns: int) -> None:
-        """Realtime: give up frames whose successor's deadline has passed as well."""
-        deadline = self.rule.deadline
-        if deadline is None or self._next is None:
+    def _is_early(self, frame: int) -> bool:
+        """Realtime: a frame of which nobody has told anything yet does not run ahead of time."""
+        return (
+            self.rule.deadlines is not None
+            and self._now_ns < self._deadline_ns(frame)
+            and not any(self._has_passed(name, frame) for name in self._others())
+        )
+
+    def _is_stale(self, frame: int, inputs: Mapping[str, Input[State]]) -> bool:
+        """Realtime: is the newest image in any input older than may be held?"""
+        if not inputs:
+            return True
+        newest = max(given.origin.image_frame for given in inputs.values())
+        best = frame - self.rule.first_frames[self.rule.group]
+        return best - newest > self.rule.hold_limit_frames
+
+    def _fall_silent(self) -> None:
+        self._run.next, self._run.start, self._run.has_begun = None, None, False
+        self.silences += 1
+
+    def _fire(self, frame: int, inputs: dict[str, Input[State]]) -> Job[State]:
+        run = self._run
+        repeats = (
+            run.own is not None
+            and run.updated is not None
+            and run.updated >= self.rule.period.newest(frame)
+        )
+        if repeats and run.own is not None:
+            job = Job(frame, {}, run.own.origin, (), run.skipped, run.own.state)
+        else:
+            job = Job(frame, inputs, *self._made_of(frame, inputs), run.skipped)
+        if self.rule.deadlines is not None:
+            for name in self._others():
+                if frame - run.sources[name].delay not in run.sources[name].states:
+                    is_over = self._now_ns >= self.rule.deadlines[name].at_ns(frame)
+                    run.sources[name].is_on_time &= not is_over
+        run.skipped, run.fired, run.next, run.has_begun = 0, frame, frame + 1, True
+        self._in_flight = job, run
+        self._forget()
+        return job
+
+    def _made_of(
+        self, frame: int, inputs: Mapping[str, Input[State]]
+    ) -> tuple[Origin, tuple[str, ...]]:
+        """The origin of what the inputs will give, and who is absent."""
+        wanted = [
+            name
+            for name in self._others()
+            if name in inputs or self._exists(name, frame - self.rule.delays[name])
+        ]
+        absent = tuple(name for name in wanted if name not in inputs)
+        shares = [
+            1.0 if name in absent or inputs[name].is_held else inputs[name].origin.held
+            for name in wanted
+        ]
+        held = sum(shares) / len(shares) if shares else 1.0
+        return origin_of([given.origin for given in inputs.values()], held), absent
+
+    def _skip_to_newest(self, frame: int) -> None:
+        """Realtime: give up a frame whose deadline has passed for the newest that can fire."""
+        late_ns = self._now_ns - self._deadline_ns(frame)
+        if late_ns < 0:
             return
-        behind_ns = now_ns - deadline.at_ns(self._next + 1)
-        if behind_ns >= 0:
-            skipped = 1 + behind_ns // deadline.grid.period_ns
-            self._next += skipped
-            self._skipped += skipped
+        newest = frame + late_ns // self._grid.period_ns  # its deadline has passed as well
+        boxes = [self._run.sources[name] for name in self._others()]
+        told = max((box.newest + box.delay for box in boxes if box.newest is not None), default=0)
+        newest = next(
+            (ahead for ahead in range(told, newest, -1) if self._inputs_for(ahead) is not None),
+            newest,
+        )
+        if newest > frame:
+            self._run.skipped += newest - frame
+            self._run.next = newest
             self._forget()
+
+    # --- what is known -----------------------------------------------------------------------
+
+    def _others(self) -> Iterable[str]:
+        return (name for name in self._run.sources if name != self.rule.group)
+
+    def _others_deadlines(self) -> list[Deadline]:
+        assert self.rule.deadlines is not None
+        return [self.rule.deadlines[name] for name in self._others()]
+
+    def _deadline_ns(self, frame: int) -> int:
+        """Realtime: when a frame waits for nobody any more."""
+        return max(deadline.at_ns(frame) for deadline in self._others_deadlines())
+
+    @property
+    def _grid(self) -> FrameGrid:
+        return self._others_deadlines()[0].grid
+
+    def _first_frame(self, source: str) -> int:
+        return (self._run.start or 0) + self.rule.first_frames[source]
+
+    def _exists(self, source: str, frame: int) -> bool:
+        """Does the source have a state for this frame at all (frame law)?"""
+        return frame >= self._first_frame(source)
 
     def _forget(self) -> None:
         """Keep exactly what the next frame and its successors can still need."""
-        if self._next is not None:
-            for box in self._sources.values():
-                box.forget_before(self._next - box.delay, keep_one=self.rule.deadline is not None)
+        if self._run.next is not None:
+            for box in self._run.sources.values():
+                box.forget_before(
+                    self._run.next - box.delay, keep_one=self.rule.deadlines is not None
+                )
