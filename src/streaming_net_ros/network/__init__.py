@@ -1,7 +1,8 @@
 """From a network file to numbers: schema, layers, groups, weights, and the offline rollout.
 
 Knows torch, and nothing of ROS. ``file`` reads and checks, ``shapes`` infers, ``group`` and
-``network`` compute, ``weights`` stores, ``offline`` drives the mailboxes without ROS.
+``network`` compute, ``weights`` stores. ``offline`` drives the mailboxes without ROS, ``timed`` in
+virtual time.
 """
 
 from streaming_net_ros.network.expand import read_yaml
@@ -16,7 +17,6 @@ from streaming_net_ros.network.offline import (
     GroupFrame,
     OfflineRollout,
     StampedState,
-    newest_capture,
     run_offline,
 )
 from streaming_net_ros.network.schema import (
@@ -30,6 +30,13 @@ from streaming_net_ros.network.schema import (
     named,
 )
 from streaming_net_ros.network.shapes import state_shapes
+from streaming_net_ros.network.timed import (
+    Timed,
+    TimedAnswer,
+    TimedPasses,
+    TimedRollout,
+    pass_schedule,
+)
 from streaming_net_ros.network.weights import load_weights, save_weights, write_tensors
 
 __all__ = [
@@ -46,6 +53,10 @@ __all__ = [
     "OutputSpec",
     "StampedState",
     "StreamingNetwork",
+    "Timed",
+    "TimedAnswer",
+    "TimedPasses",
+    "TimedRollout",
     "VectorInput",
     "as_state",
     "build_stack",
@@ -56,8 +67,8 @@ __all__ = [
     "inside",
     "load_weights",
     "named",
-    "newest_capture",
     "parse_network",
+    "pass_schedule",
     "read_network_file",
     "read_yaml",
     "rollout_of",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import StateError
-from streaming_net_ros.frames import Arrival, Input, Mailbox, firing_rules
+from streaming_net_ros.frames import Arrival, Mailbox, Origin, firing_rules
 from streaming_net_ros.network.network import StreamingNetwork
 
 
@@ -49,7 +49,7 @@ class OfflineRollout:
 
     def __init__(self, network: StreamingNetwork) -> None:
         self._network = network
-        self._boxes: dict[str, Mailbox[StampedState]] = {
+        self._boxes: dict[str, Mailbox[Tensor]] = {
             group: Mailbox(rule) for group, rule in firing_rules(network.rollout).items()
         }
         self._hearers: dict[str, list[str]] = {
@@ -76,7 +76,7 @@ class OfflineRollout:
             )
         for name, given in inputs.items():
             batch = self._network.checked_input(name, given.batch)
-            self._deliver(name, frame, StampedState(batch, given.captured_ns))
+            self._deliver(name, frame, batch, Origin(given.captured_ns, frame))
         while True:
             fired = list(self._fire())
             if not fired:
@@ -90,30 +90,26 @@ class OfflineRollout:
             job = box.next_job()
             if job is None:
                 continue
-            with torch.inference_mode():
-                batch = self._network.group(name)(
-                    {source: given.state.batch for source, given in job.inputs.items()}
-                )
-            state = StampedState(batch, newest_capture(job.inputs.values()))
-            box.finish(job.frame, state)
-            self._deliver(name, job.frame, state)
-            yield GroupFrame(name, job.frame, state)
+            batch = job.repeated
+            if batch is None:
+                with torch.inference_mode():
+                    batch = self._network.group(name)(
+                        {source: given.state for source, given in job.inputs.items()}
+                    )
+            box.finish(job.frame, batch)
+            self._deliver(name, job.frame, batch, job.origin)
+            yield GroupFrame(name, job.frame, StampedState(batch, job.origin.captured_ns))
 
-    def _deliver(self, source: str, frame: int, state: StampedState) -> None:
+    def _deliver(self, source: str, frame: int, batch: Tensor, origin: Origin) -> None:
         for target in self._hearers[source]:
             if target == source:
                 continue  # a group hears itself through its own mailbox's finish
-            arrival = self._boxes[target].arrive(source, frame, state)
+            arrival = self._boxes[target].arrive(source, frame, batch, origin)
             if arrival is not Arrival.ACCEPTED:
                 raise StateError(
                     f"frame {frame} is out of order: {arrival.value}",
                     where=f"edge {source} -> {target}",
                 )
-
-
-def newest_capture(inputs: Iterable[Input[StampedState]]) -> int:
-    """Capture time of the newest image in any of a job's inputs (age law)."""
-    return max(given.state.captured_ns for given in inputs)
 
 
 def run_offline(
