@@ -78,6 +78,10 @@ class DataError(StreamingNetError):
     """Data to learn from that are missing, damaged, or do not fit together."""
 
 
+class LedgerError(StreamingNetError):
+    """A ledger that cannot be written, is damaged, or tells of another run."""
+
+
 class ParameterError(StreamingNetError):
     """A parameter or command line value out of its range."""
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.frames import Companion, FrameGrid, Intake
+from streaming_net_ros.frames import Companion, FrameGrid, Intake, Offer
 
 GRID = FrameGrid(10)  # 100 ms
 MS = 1_000_000
@@ -26,7 +26,7 @@ def test_lockstep_numbers_every_image_in_order_from_the_first_capture(stamps):
 
 def test_lockstep_refuses_an_image_beyond_its_queue_and_counts_it():
     intake = Intake(GRID, "lockstep", queue_frames=2)
-    assert [intake.offer(n, n) for n in range(3)] == [True, True, False]
+    assert [intake.offer(n, n) for n in range(3)] == [Offer.TAKEN, Offer.TAKEN, Offer.FULL]
     assert intake.dropped == 1 and intake.take().image == 0
 
 
@@ -39,15 +39,53 @@ def test_realtime_gives_an_image_the_frame_in_which_it_arrives():
 
 def test_realtime_moves_a_second_image_to_the_next_tick_and_lets_a_third_displace_it():
     intake = Intake(GRID, "realtime")
-    intake.offer(0, "a", 1210 * MS)
+    intake.offer(1, "a", 1210 * MS)
     assert intake.take(1210 * MS).frame == 12
-    assert intake.offer(1, "b", 1250 * MS)
+    assert intake.offer(2, "b", 1250 * MS) is Offer.TAKEN
     assert intake.take(1250 * MS) is None
     assert intake.wake_at_ns() == 1300 * MS
-    assert not intake.offer(2, "c", 1290 * MS)
+    assert intake.offer(3, "c", 1290 * MS) is Offer.TAKEN
+    assert intake.counts[Offer.DISPLACED] == 1
     fed = intake.take(1300 * MS)
     assert (fed.frame, fed.image) == (13, "c")
     assert intake.dropped == 1
+
+
+def test_realtime_uses_no_image_twice_and_none_that_was_overtaken():
+    intake = Intake(GRID, "realtime")
+    offers = [intake.offer(ms * MS, ms, 5000 * MS) for ms in (4000, 4000, 3900, 4100)]
+    assert offers == [Offer.TAKEN, Offer.DUPLICATE, Offer.DISORDERED, Offer.TAKEN]
+
+
+def test_realtime_follows_a_camera_whose_clock_has_started_anew():
+    intake = Intake(GRID, "realtime")
+    intake.offer(9000 * MS, "a", 9000 * MS)
+    assert intake.take(9000 * MS).image == "a"
+    assert intake.offer(100 * MS, "b", 9100 * MS) is Offer.TAKEN
+    assert intake.take(9100 * MS).image == "b" and intake.jumps == 1
+
+
+def test_realtime_begins_anew_when_ros_time_jumps_back():
+    intake = Intake(GRID, "realtime")
+    intake.offer(9000 * MS, "a", 9000 * MS)
+    assert intake.take(9000 * MS).frame == 90
+    assert intake.offer(2000 * MS, "b", 2000 * MS) is Offer.TAKEN
+    assert intake.take(2000 * MS).frame == 20 and intake.jumps == 1
+
+
+def test_realtime_counts_stamps_that_cannot_be_of_its_clock():
+    intake = Intake(GRID, "realtime")
+    now_ns = 10**18
+    for captured_ns in (now_ns - 10**8, now_ns + 10**8, now_ns + 10**9, 10**17):
+        intake.offer(captured_ns, "image", now_ns)
+    assert intake.foreign_stamps == 2
+
+
+def test_realtime_takes_an_image_without_a_stamp_as_captured_now():
+    intake = Intake(GRID, "realtime")
+    for now_ns in (10**18, 10**18 + 10**8):
+        assert intake.offer(0, "image", now_ns) is Offer.TAKEN
+        assert intake.take(now_ns).captured_ns == now_ns
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=40))

@@ -353,9 +353,7 @@ def test_with_nothing_lost_and_enough_time_realtime_is_lockstep(rollout, phase):
 
 def disturbance():
     """(loses, delay in periods, repeats) of one message."""
-    return st.tuples(
-        st.booleans() | st.just(False), st.floats(0, 4) | st.just(0.0), st.booleans()
-    )
+    return st.tuples(st.booleans() | st.just(False), st.floats(0, 4) | st.just(0.0), st.booleans())
 
 
 @st.composite

@@ -20,8 +20,11 @@ from streaming_net_ros.network import (
 from streaming_net_ros.theory import Rollout, first_frames, response_times
 
 
-def spec_of(rollout: Rollout):
-    """A network file with one small dense layer per edge for a random rollout."""
+def spec_of(rollout: Rollout, every: int = 1):
+    """A network file with one small dense layer per edge for a random rollout.
+
+    Groups compute in every frame, every second, ... up to ``every``, in turn.
+    """
     graph = rollout.graph
     return parse_network(
         {
@@ -44,6 +47,8 @@ def spec_of(rollout: Rollout):
                     ],
                     "merge": "product" if number % 3 == 2 else "sum",
                     "apply": ["Tanh"],
+                    "every": 1 + number % every,
+                    "offset": number % (1 + number % every),
                 }
                 for number, group in enumerate(graph.groups)
             ],
@@ -75,7 +80,7 @@ def by_step(network, frames):
     return made
 
 
-def by_mailbox(network, frames, start=1000):
+def by_mailbox(network, frames, start=1200):  # a multiple of all periods
     offline, made = OfflineRollout(network), {group: {} for group in network.groups}
     for t, frame in enumerate(frames):
         stamped = {name: StampedState(batch, 7 * t) for name, batch in frame.items()}
@@ -99,9 +104,9 @@ def test_the_golden_toy_answers_as_the_design_says(choice, answers):
 
 
 @settings(max_examples=40)
-@given(rollouts(max_groups=4, max_edges=7), st.integers(0, 100))
-def test_step_and_mailbox_agree_bit_for_bit_on_every_valid_rollout(rollout, seed):
-    spec = spec_of(rollout)
+@given(rollouts(max_groups=4, max_edges=7), st.integers(0, 100), st.integers(1, 4))
+def test_step_and_mailbox_agree_bit_for_bit_on_every_valid_rollout(rollout, seed, every):
+    spec = spec_of(rollout, every)
     network = StreamingNetwork(spec, seed=seed).eval()
     frames = list(images(spec, 8, seed))
     stepped, offline = by_step(network, frames), by_mailbox(network, frames)
@@ -112,6 +117,14 @@ def test_step_and_mailbox_agree_bit_for_bit_on_every_valid_rollout(rollout, seed
         for t, batch in stepped[group].items():
             assert torch.equal(batch, offline[group][t].batch)
             assert batch.stride() == offline[group][t].batch.stride()
+
+
+def test_a_group_with_a_period_computes_in_its_frames_and_repeats_its_state_in_the_others(tiny):
+    tiny["groups"][2].update(every=3, offset=1)  # deep: its first frame is 3
+    network = StreamingNetwork(parse_network(tiny)).eval()
+    deep = by_step(network, images(network.spec, 12))["deep"]
+    fresh = [t for t in range(4, 12) if not torch.equal(deep[t], deep[t - 1])]
+    assert min(deep) == 3 and fresh == [4, 7, 10]
 
 
 @pytest.mark.parametrize("choice", ["streaming", "sequential"])

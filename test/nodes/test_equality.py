@@ -113,7 +113,9 @@ def check_equal(spec, got):
         for frame, (stamp_ns, message) in zip(frames, arrived, strict=True):
             assert stamp_ns == frame * PERIOD_NS
             assert bytes(message.data) == to_payload(states[frame].batch).numpy().tobytes()
-            assert int(message.header.frame_id) == states[frame].captured_ns
+            captured, image_frame, held = message.header.frame_id.split()
+            assert int(captured) == states[frame].captured_ns
+            assert int(image_frame) == frame - first[group] and held == "0"
     for output, form in spec.outputs.items():
         responses = got[f"response/{output}"]
         assert [stamp_ns for stamp_ns, _ in responses] == [capture_ns(n) for n in range(FRAMES)]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming_net_ros.errors import StateError
+from streaming_net_ros.frames import Origin
 from streaming_net_ros.network.layout import as_state, from_payload, state_strides, to_payload
 from streaming_net_ros.wire import StateFormat, read_state, write_state
 
@@ -36,22 +37,28 @@ def state(shape, dtype="float32", seed=0):
     return as_state(numbers.to(DTYPES[dtype]))
 
 
-def written(shape=(4, 5, 6), dtype="float32", stamp_ns=3_000_000_007, captured_ns=-5):
+def written(shape=(4, 5, 6), dtype="float32", stamp_ns=3_000_000_007, origin=None, sent_ns=None):
     form, batch = StateFormat("stem", shape, dtype), state(shape, dtype)
     filled = message()
-    write_state(filled, form, to_payload(batch).numpy(), stamp_ns, captured_ns)
+    write_state(
+        filled, form, to_payload(batch).numpy(), stamp_ns, origin or Origin(-5, 3), sent_ns=sent_ns
+    )
     return form, batch, filled
 
 
-@given(shapes, st.sampled_from(sorted(DTYPES)), st.integers(0, 2**31 * 10**9), st.integers())
-def test_a_state_comes_back_bit_for_bit_in_the_layout_of_states(shape, dtype, stamp_ns, captured):
-    captured %= 10**19
-    form, batch, filled = written(shape, dtype, stamp_ns, captured)
-    payload, stamp, capture = read_state(filled, form)
-    back = from_payload(torch.from_numpy(payload.copy()), shape)
-    assert (stamp, capture) == (stamp_ns, captured)
-    assert back.dtype == batch.dtype and torch.equal(back, batch)
-    assert back.stride() == batch.stride() == state_strides(batch.shape)
+times = st.integers(-(10**19) + 1, 10**19 - 1)
+origins = st.builds(Origin, times, times, st.floats(0, 1))
+sent_times = st.none() | st.integers(0, 10**19 - 1)
+
+
+@given(shapes, st.sampled_from(sorted(DTYPES)), st.integers(0, 2**31 * 10**9), origins, sent_times)
+def test_a_state_comes_back_bit_for_bit_with_its_origin(shape, dtype, stamp_ns, origin, sent_ns):
+    _, batch, filled = written(shape, dtype, stamp_ns, origin, sent_ns)
+    back = read_state(filled, StateFormat("stem", shape, dtype))
+    assert (back.stamp_ns, back.origin, back.sent_ns) == (stamp_ns, origin, sent_ns)
+    again = from_payload(torch.from_numpy(back.payload.copy()), shape)
+    assert again.dtype == batch.dtype and torch.equal(again, batch)
+    assert again.stride() == batch.stride() == state_strides(batch.shape)
 
 
 def test_the_payload_is_rows_of_pixels_of_channels():
@@ -75,7 +82,7 @@ def test_an_image_state_stays_in_eight_bits():
 def test_encoding_and_decoding_are_views():
     form, batch, filled = written((8, 16, 16))
     assert to_payload(batch).data_ptr() == batch.data_ptr()
-    payload, _, _ = read_state(filled, form)
+    payload = read_state(filled, form).payload
     assert payload.ctypes.data == np.frombuffer(filled.data, np.uint8).ctypes.data
 
 
@@ -83,7 +90,7 @@ def test_a_state_of_the_other_byte_order_is_read_right():
     form, batch, filled = written((2, 3, 4))
     filled.data = np.frombuffer(filled.data, "<f4").byteswap().tobytes()
     filled.is_bigendian = 1
-    payload, _, _ = read_state(filled, form)
+    payload = read_state(filled, form).payload
     assert torch.equal(from_payload(torch.from_numpy(payload), (2, 3, 4)), batch)
 
 
@@ -108,7 +115,23 @@ def test_a_message_of_another_shape_is_refused_with_both_shapes(field, value):
         read_state(filled, form)
 
 
-@pytest.mark.parametrize("frame_id", ["", "camera", "1e9", "--5", "9" * 30, "½"])
+@pytest.mark.parametrize(
+    "frame_id",
+    [
+        "",
+        "camera",
+        "1",
+        "1 2",
+        "1e9 2 0",
+        "--5 1 0",
+        "9" * 30 + " 1 0",
+        "½ 1 0",
+        "1 2 1.5",
+        "1 2 nan",
+        "1 2 0 x",
+        "1 2 0 3 4",
+    ],
+)
 def test_a_state_without_a_capture_time_is_refused(frame_id):
     form, _, filled = written()
     filled.header.frame_id = frame_id
@@ -119,7 +142,7 @@ def test_a_state_without_a_capture_time_is_refused(frame_id):
 @pytest.mark.parametrize("payload", [np.zeros(7, np.float32), np.zeros(120, np.float64)])
 def test_a_payload_of_another_format_is_not_written(payload):
     with pytest.raises(StateError, match="not the state"):
-        write_state(message(), StateFormat("stem", (4, 5, 6)), payload, 0, 0)
+        write_state(message(), StateFormat("stem", (4, 5, 6)), payload, 0, Origin(0, 0))
 
 
 @pytest.mark.ros
@@ -132,8 +155,8 @@ def test_a_state_costs_about_as_much_as_copying_it():
 
     def there_and_back():
         filled = Image()
-        write_state(filled, form, payload, 1, 2)
-        from_payload(torch.from_numpy(read_state(filled, form)[0]), form.shape)
+        write_state(filled, form, payload, 1, Origin(2, 0))
+        from_payload(torch.from_numpy(read_state(filled, form).payload), form.shape)
 
     def copy():
         for _ in range(10):  # ten plain copies of 1 MiB take about 1 ms on slow machines

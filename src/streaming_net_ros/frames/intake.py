@@ -3,21 +3,36 @@
 Lockstep: the first image's capture time, rounded to the grid, is the first frame; every further
 image is the next frame, none is lost. Realtime: an image belongs to the frame that is under way
 when it arrives; a second one within a frame is moved to the next frame, a third one displaces it
-(the newest wins, what is displaced is counted). Missing images are not the intake's business: the
-mailboxes hold. Pure, with the clock handed in; owned by the frame source.
+(the newest wins, what is displaced is counted). An image that is stamped like its predecessor, or
+a little older, is not used; stamps that fall far back are a camera that has started anew. Missing
+images are not the intake's business: the mailboxes hold. Pure, with the clock handed in; owned by
+the frame source.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, TypeVar
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.frames.grid import FrameGrid
+from streaming_net_ros.frames.grid import NS_PER_S, FrameGrid
 from streaming_net_ros.frames.mailbox import Mode
+from streaming_net_ros.frames.origin import is_of_this_clock
 
 Image = TypeVar("Image")
+_OVERTAKEN_NS = NS_PER_S  # an image older than that, against its predecessor, begins a new time
+
+
+class Offer(Enum):
+    """What became of an image. Values say it in words for logs and diagnostics."""
+
+    TAKEN = "taken"
+    DISPLACED = "displaced by a newer one before it could be fed"
+    FULL = "found the queue full"
+    DUPLICATE = "stamped like the one before it"
+    DISORDERED = "older than the one before it"
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,12 @@ class Intake(Generic[Image]):
         grid: the frame grid.
         mode: lockstep or realtime.
         queue_frames: lockstep: how many images may wait.
+
+    Attributes:
+        counts: images by what became of them; a displaced one was taken first.
+        foreign_stamps: realtime: images whose stamp cannot be of this clock (the future, long
+            ago): their age counts from their arrival.
+        jumps: realtime: how often stamps or ROS time fell back.
     """
 
     def __init__(self, grid: FrameGrid, mode: Mode, queue_frames: int = 1000) -> None:
@@ -45,31 +66,69 @@ class Intake(Generic[Image]):
             )
         self.grid = grid
         self.mode = mode
-        self.dropped = 0
+        self.counts = dict.fromkeys(Offer, 0)
+        self.foreign_stamps = 0
+        self.jumps = 0
         self._queue_frames = queue_frames
         self._waiting: deque[tuple[int, int, Image]] = deque()  # (arrival, capture, image)
         self._last: int | None = None
+        self._now_ns = 0
+        self._newest_ns: int | None = None  # capture
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def offer(self, captured_ns: int, image: Image, now_ns: int = 0) -> bool:
-        """An image is here. False if one had to be dropped for it (counted in ``dropped``)."""
-        limit = self._queue_frames if self.mode == "lockstep" else 1
-        fits = len(self._waiting) < limit
-        if not fits:
-            self.dropped += 1
-            if self.mode == "lockstep":
-                return False
-            self._waiting.popleft()
-        self._waiting.append((now_ns, captured_ns, image))
-        return fits
+    @property
+    def dropped(self) -> int:
+        """Images that will be no frame."""
+        return sum(count for offer, count in self.counts.items() if offer is not Offer.TAKEN)
+
+    def offer(self, captured_ns: int, image: Image, now_ns: int = 0) -> Offer:
+        """An image is here. Realtime: one without a stamp (0) counts as captured now."""
+        if self.mode == "lockstep":
+            is_full = len(self._waiting) >= self._queue_frames
+            offer = Offer.FULL if is_full else Offer.TAKEN
+        else:
+            self._notice(now_ns)
+            captured_ns = captured_ns or now_ns
+            offer = self._judge(captured_ns)
+        self.counts[offer] += 1
+        if offer is Offer.TAKEN:
+            if self.mode == "realtime" and self._waiting:
+                self._waiting.popleft()
+                self.counts[Offer.DISPLACED] += 1
+            if self.mode == "realtime":
+                self.foreign_stamps += not is_of_this_clock(captured_ns, now_ns, self.grid)
+            self._newest_ns = captured_ns
+            self._waiting.append((now_ns, captured_ns, image))
+        return offer
+
+    def _judge(self, captured_ns: int) -> Offer:
+        """Realtime: may an image of that capture be used after the newest one?"""
+        if self._newest_ns is None or captured_ns > self._newest_ns:
+            return Offer.TAKEN
+        if captured_ns == self._newest_ns:
+            return Offer.DUPLICATE
+        if self._newest_ns - captured_ns <= _OVERTAKEN_NS:
+            return Offer.DISORDERED
+        self.jumps += 1
+        return Offer.TAKEN
+
+    def _notice(self, now_ns: int) -> None:
+        """Realtime: when time jumps back, frames are counted from the new time on."""
+        if now_ns < self._now_ns - self.grid.period_ns:
+            self._last, self._newest_ns, self._now_ns = None, None, now_ns
+            self._waiting.clear()
+            self.jumps += 1
+        self._now_ns = max(now_ns, self._now_ns)
 
     def next_frame(self, now_ns: int = 0) -> int | None:
         """The frame that the oldest waiting image will be, or None if none waits or it is early.
 
         Realtime: an image whose frame is taken waits for the next tick.
         """
+        if self.mode == "realtime":
+            self._notice(now_ns)
         if not self._waiting:
             return None
         arrived_ns, captured_ns, _ = self._waiting[0]
@@ -126,9 +185,15 @@ class Companion(Generic[Image]):
         self._messages: deque[tuple[int, Image]] = deque()
 
     def offer(self, stamp_ns: int, message: Image) -> bool:
-        """A message is here; one older than its predecessor is ignored. False if one was lost."""
+        """A message is here; one older than its predecessor is ignored. False if one was lost.
+
+        Realtime: stamps that fall far back begin anew.
+        """
         if self._messages and stamp_ns < self._messages[-1][0]:
-            return True
+            is_jump = self._messages[-1][0] - stamp_ns > _OVERTAKEN_NS
+            if self._mode == "lockstep" or not is_jump:
+                return True
+            self._messages.clear()
         self._messages.append((stamp_ns, message))
         if len(self._messages) <= self._queue:
             return True

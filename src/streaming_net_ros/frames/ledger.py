@@ -1,119 +1,241 @@
-"""The ledger: what happened to the frames of one group, counted and summed up.
+"""The ledger of a run: what was computed from what, so that it can be computed again.
 
-Bounded: counters and the last thousand work times, however long the run. Feeds ``/diagnostics``
-and the cadence report at the end of a run.
+In realtime the machine decides which inputs a frame gets. The ledger keeps these decisions, a line
+of JSON each: images by frame and capture time, and for every frame of a group the frames of its
+inputs. It is the rollout as it really happened; `network.replay` computes it again. Every process
+appends to a file of its own; the lines of several are brought into order by their times.
+
+Knows files and JSON, no torch and no ROS.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from dataclasses import dataclass
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
-_RECENT = 1000
+from streaming_net_ros.errors import LedgerError
 
-
-def quantile(values: list[float], q: float) -> float:
-    """The smallest value that at least the fraction ``q`` of the values do not exceed."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
+VERSION = 1
 
 
 @dataclass(frozen=True)
-class Cadence:
-    """How a run kept its rate.
+class RunHead:
+    """Which network ran, and how.
 
     Attributes:
-        frames: frames computed.
-        rate_hz: measured over the whole run, nan below two frames.
-        target_hz: the network's rate, or None where there is none to keep (lockstep).
-        over_budget: frames whose work took longer than the target's period.
-        work_mean_ms, work_p50_ms, work_p99_ms, work_worst_ms: time in the group's layers; p50 and
-            p99 over the last thousand frames.
-        held: inputs stood in for.
-        skipped: frames given up.
-        duplicates: states that arrived again and were ignored.
-        late: states that arrived after their frame had fired.
+        network: its name.
+        fingerprint: of its file, written out.
+        weights: fingerprint of its weights.
+        delays: of the rollout, by "source -> target".
+        rate_hz: of the frame grid.
+        mode: lockstep or realtime.
+        members: of the process.
     """
 
-    frames: int
+    network: str
+    fingerprint: str
+    weights: str
+    delays: Mapping[str, int]
     rate_hz: float
-    target_hz: float | None
-    over_budget: int
-    work_mean_ms: float
-    work_p50_ms: float
-    work_p99_ms: float
-    work_worst_ms: float
-    held: int
+    mode: str
+    members: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class InputLine:
+    """An input was fed.
+
+    Attributes:
+        name: of the input.
+        frame: that it became.
+        captured_ns: its capture time.
+        values: a vector's numbers; None for an image, which the recording has.
+        at_ns: when, by the system clock.
+    """
+
+    name: str
+    frame: int
+    captured_ns: int
+    values: tuple[float, ...] | None
+    at_ns: int
+
+
+@dataclass(frozen=True)
+class FrameLine:
+    """A group has computed a frame, or repeated its last state.
+
+    Attributes:
+        group: whose.
+        frame: computed.
+        inputs: frame of the state used, by source.
+        held: sources that were stood in for.
+        skipped: frames given up before this one.
+        is_repeated: nothing was computed.
+        is_finite: False if the state was NaN or infinite and went nowhere.
+        work_ns: time in the layers.
+        at_ns: when it began, by the system clock.
+    """
+
+    group: str
+    frame: int
+    inputs: Mapping[str, int]
+    held: tuple[str, ...]
     skipped: int
-    duplicates: int
-    late: int
-
-    def __str__(self) -> str:
-        """One line, as it is printed at the end of a run."""
-        if self.frames == 0:
-            return "no frame"
-        rate = f"{self.rate_hz:.1f} Hz"
-        if self.target_hz is not None:
-            rate += f" (target {self.target_hz:g}), {self.over_budget} over budget"
-        return (
-            f"{self.frames} frames, {rate}, work mean {self.work_mean_ms:.1f} ms "
-            f"p99 {self.work_p99_ms:.1f} worst {self.work_worst_ms:.1f}, "
-            f"held {self.held}, skipped {self.skipped}"
-        )
+    is_repeated: bool
+    is_finite: bool
+    work_ns: int
+    at_ns: int
 
 
-class FrameLedger:
-    """Records frames of one group. Not thread-safe: its owner holds a lock."""
+@dataclass(frozen=True)
+class AnswerLine:
+    """A response left, or was kept back.
 
-    def __init__(self, target_hz: float | None = None) -> None:
-        self._target_hz = target_hz
-        self._recent_ms: deque[float] = deque(maxlen=_RECENT)
-        self._frames = 0
-        self._work_sum_ms = 0.0
-        self._work_worst_ms = 0.0
-        self._over_budget = 0
-        self._first_ns = 0
-        self._last_ns = 0
-        self.held: dict[str, int] = {}
-        self.skipped = 0
-        self.duplicates = 0
-        self.late = 0
+    Attributes:
+        output: its name.
+        frame: of the group's state.
+        has_left: False if the output's guard kept it back.
+        at_ns: when, by the system clock.
+    """
 
-    def record(
-        self, done_ns: int, work_ns: int, held: tuple[str, ...] = (), skipped: int = 0
+    output: str
+    frame: int
+    has_left: bool
+    at_ns: int
+
+
+Line = InputLine | FrameLine | AnswerLine
+_KINDS: dict[str, type[Any]] = {
+    "head": RunHead,
+    "input": InputLine,
+    "frame": FrameLine,
+    "answer": AnswerLine,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+class LedgerWriter:
+    """Appends lines to a file. May be called from any thread. A context manager.
+
+    A line is written as a whole and at once, so that a process that is killed loses at most the
+    line that it was at.
+
+    Raises:
+        LedgerError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, head: RunHead) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise LedgerError(f"cannot write ({error.strerror})", where=str(path)) from None
+        self._lock = threading.Lock()
+        self.write(head)
+
+    def __enter__(self) -> LedgerWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        """A frame is done at ``done_ns`` after ``work_ns`` in the layers."""
-        work_ms = work_ns / 1e6
-        if self._frames == 0:
-            self._first_ns = done_ns
-        self._last_ns = done_ns
-        self._frames += 1
-        self._work_sum_ms += work_ms
-        self._work_worst_ms = max(self._work_worst_ms, work_ms)
-        self._recent_ms.append(work_ms)
-        if self._target_hz is not None and work_ms > 1e3 / self._target_hz:
-            self._over_budget += 1
-        for source in held:
-            self.held[source] = self.held.get(source, 0) + 1
-        self.skipped += skipped
+        self.close()
 
-    def cadence(self) -> Cadence:
-        """The sum so far."""
-        span_ns = self._last_ns - self._first_ns
-        recent = list(self._recent_ms)
-        return Cadence(
-            frames=self._frames,
-            rate_hz=(self._frames - 1) * 1e9 / span_ns if span_ns > 0 else math.nan,
-            target_hz=self._target_hz,
-            over_budget=self._over_budget,
-            work_mean_ms=self._work_sum_ms / self._frames if self._frames else math.nan,
-            work_p50_ms=quantile(recent, 0.5),
-            work_p99_ms=quantile(recent, 0.99),
-            work_worst_ms=self._work_worst_ms,
-            held=sum(self.held.values()),
-            skipped=self.skipped,
-            duplicates=self.duplicates,
-            late=self.late,
+    def write(self, line: Line | RunHead) -> None:
+        """Append a line."""
+        told: dict[str, Any] = {"kind": _NAMES[type(line)], **asdict(line)}
+        if isinstance(line, RunHead):
+            told["version"] = VERSION
+        text = json.dumps(told, separators=(",", ":"))
+        with self._lock:
+            if not self._file.closed:
+                self._file.write(text + "\n")
+
+    def close(self) -> None:
+        """Write no more."""
+        with self._lock:
+            self._file.close()
+
+
+def system_ns() -> int:
+    """The time by which the lines of several processes are brought into order."""
+    return time.time_ns()
+
+
+def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
+    """What several processes of one run wrote, in the order of time.
+
+    Args:
+        paths: the files; a folder stands for all ``*.jsonl`` in it.
+
+    Raises:
+        LedgerError: a file that is missing, of another kind, or of another run.
+    """
+    head: RunHead | None = None
+    lines: list[Line] = []
+    for path in _files(paths):
+        for number, line in _lines(path):
+            if not isinstance(line, RunHead):
+                lines.append(line)
+            elif head is None or head == line:
+                head = line
+            else:
+                raise LedgerError(
+                    "the ledger of another run",
+                    where=f"{path}: line {number}",
+                    expected=f"network {head.network}, {head.rate_hz:g} Hz, {head.mode}, the same "
+                    "file, weights and rollout",
+                    got=f"network {line.network}, {line.rate_hz:g} Hz, {line.mode}",
+                )
+    if head is None:
+        raise LedgerError(
+            "no ledger", where=str(paths[0]), expected="a file that 'run --ledger' wrote"
         )
+    lines.sort(key=lambda line: line.at_ns)
+    return head, lines
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(path.glob("*.jsonl"))
+        else:
+            yield path
+
+
+def _lines(path: Path) -> Iterator[tuple[int, RunHead | Line]]:
+    try:
+        texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise LedgerError(f"cannot read ({type(error).__name__})", where=str(path)) from None
+    for number, text in enumerate(texts, 1):
+        try:
+            yield number, _parsed(json.loads(text))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if number == len(texts) and not text.endswith("\n"):
+                return  # its process was killed at this line
+            raise LedgerError(
+                f"not a line of a ledger ({error})",
+                where=f"{path}: line {number}",
+                remedy="give a file that 'run --ledger' wrote",
+            ) from None
+
+
+def _parsed(told: dict[str, Any]) -> RunHead | Line:
+    kind = _KINDS[told.pop("kind")]
+    if kind is RunHead and told.pop("version") != VERSION:
+        raise ValueError(f"of another version than {VERSION}")
+    for name, value in told.items():
+        if isinstance(value, list):
+            told[name] = tuple(value)
+    line: RunHead | Line = kind(**told)
+    return line

@@ -23,7 +23,7 @@ of what a state is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Generic, Literal, TypeVar
 
@@ -173,11 +173,12 @@ def firing_rules(
 
 @dataclass(frozen=True)
 class Input(Generic[State]):
-    """One input of a job: the state, its frame, its origin, and whether it stands in (held)."""
+    """One input of a job: the state, its frame and origin, when it came, whether it stands in."""
 
     state: State
     frame: int
     origin: Origin
+    arrived_ns: int
     is_held: bool = False
 
 
@@ -216,8 +217,9 @@ class _Source(Generic[State]):
     newest: int | None = None
     is_on_time: bool = True  # realtime: it has met its last deadline, so it is worth waiting for
 
-    def store(self, frame: int, state: State, origin: Origin) -> None:
-        self.states[frame] = Input(state, frame, origin)
+    def store(self, given: Input[State]) -> None:
+        frame = given.frame
+        self.states[frame] = given
         self.newest = frame if self.newest is None else max(frame, self.newest)
 
     def forget_before(self, frame: int, keep_one: bool) -> None:
@@ -231,8 +233,7 @@ class _Source(Generic[State]):
         earlier = max((f for f in self.states if f < frame), default=None)
         if earlier is None or frame - earlier > limit_frames:
             return None
-        there = self.states[earlier]
-        return Input(there.state, earlier, there.origin, is_held=True)
+        return replace(self.states[earlier], is_held=True)
 
 
 @dataclass
@@ -300,13 +301,13 @@ class Mailbox(Generic[State]):
             frame: of which frame.
             state: anything.
             origin: of what it is made; None if it is an input's own, of that frame.
-            now_ns: realtime: ROS time.
+            now_ns: ROS time; lockstep does not depend on it.
         """
         self._notice(now_ns)
-        origin = origin or Origin(0, frame)
+        given = Input(state, frame, origin or Origin(0, frame), now_ns)
         if self.rule.deadlines is None:
-            return self._arrive_in_order(source, frame, state, origin)
-        return self._arrive_in_time(source, frame, state, origin, self.rule.deadlines[source])
+            return self._arrive_in_order(source, given)
+        return self._arrive_in_time(source, given, self.rule.deadlines[source])
 
     def next_job(self, now_ns: int = 0) -> Job[State] | None:
         """The next frame that may be computed now, or None. ``finish`` must follow each job."""
@@ -342,11 +343,11 @@ class Mailbox(Generic[State]):
         self._in_flight = None
         if state is None or run is not self._run:  # of a time that is gone
             return
-        run.own = Input(state, frame, job.origin)
+        run.own = Input(state, frame, job.origin, self._now_ns)
         if job.repeated is None:
             run.updated = frame
         if self.rule.group in run.sources:
-            run.sources[self.rule.group].store(frame, state, job.origin)
+            run.sources[self.rule.group].store(run.own)
             self._forget()
 
     def wake_at_ns(self) -> int | None:
@@ -367,13 +368,15 @@ class Mailbox(Generic[State]):
             and self._run.next - box.delay not in box.states
         )
 
+    def behind(self) -> tuple[str, ...]:
+        """Realtime: sources that missed their last deadline and are not waited for now."""
+        return tuple(name for name, box in self._run.sources.items() if not box.is_on_time)
+
     # --- arrivals ----------------------------------------------------------------------------
 
-    def _arrive_in_order(
-        self, source: str, frame: int, state: State, origin: Origin
-    ) -> Arrival:
+    def _arrive_in_order(self, source: str, given: Input[State]) -> Arrival:
         """Lockstep."""
-        box = self._run.sources[source]
+        box, frame = self._run.sources[source], given.frame
         if box.newest is not None and frame <= box.newest:
             return Arrival.DUPLICATE
         if self._run.next is None:
@@ -381,14 +384,12 @@ class Mailbox(Generic[State]):
             self._run.next = self._first_frame(self.rule.group)
         if frame != (self._first_frame(source) if box.newest is None else box.newest + 1):
             return Arrival.GAP
-        box.store(frame, state, origin)
+        box.store(given)
         return Arrival.ACCEPTED
 
-    def _arrive_in_time(
-        self, source: str, frame: int, state: State, origin: Origin, deadline: Deadline
-    ) -> Arrival:
+    def _arrive_in_time(self, source: str, given: Input[State], deadline: Deadline) -> Arrival:
         """Realtime: any order, any gap."""
-        run, box = self._run, self._run.sources[source]
+        run, box, frame = self._run, self._run.sources[source], given.frame
         newest_image = deadline.grid.frame_at(self._now_ns) + max(1, deadline.hold_limit_frames)
         if frame - self.rule.first_frames[source] > newest_image:
             return Arrival.FUTURE  # kept, it would pass for the newest one for ever
@@ -397,7 +398,7 @@ class Mailbox(Generic[State]):
         is_late = is_late or (run.has_begun and run.next is not None and due < run.next)
         if frame in box.states or (is_late and box.newest is not None and frame <= box.newest):
             return Arrival.DUPLICATE
-        box.store(frame, state, origin)
+        box.store(given)
         box.is_on_time = box.is_on_time or self._now_ns <= deadline.at_ns(due)
         if is_late:
             self._forget()
@@ -410,12 +411,11 @@ class Mailbox(Generic[State]):
 
     def _notice(self, now_ns: int) -> None:
         """Realtime: what was known before a jump back of time is worth nothing after it."""
-        if self.rule.deadlines is not None:
-            if now_ns < self._now_ns - self._grid.period_ns:
-                self._run = self._fresh()
-                self.jumps += 1
-                self._now_ns = now_ns
-            self._now_ns = max(now_ns, self._now_ns)
+        if self.rule.deadlines is not None and now_ns < self._now_ns - self._grid.period_ns:
+            self._run = self._fresh()
+            self.jumps += 1
+            self._now_ns = now_ns
+        self._now_ns = max(now_ns, self._now_ns)
 
     # --- firing ------------------------------------------------------------------------------
 

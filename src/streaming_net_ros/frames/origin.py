@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from streaming_net_ros.frames.grid import NS_PER_S, FrameGrid
+
+PLAUSIBLE_NS = 10 * NS_PER_S
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -36,3 +40,24 @@ def origin_of(origins: Collection[Origin], held: float = 0.0) -> Origin:
     """
     newest = max(origins, key=lambda origin: origin.image_frame)
     return Origin(newest.captured_ns, newest.image_frame, held)
+
+
+def is_of_this_clock(captured_ns: int, arrived_ns: int, grid: FrameGrid) -> bool:
+    """May a capture stamp be of the clock by which frames are counted?
+
+    Not if it lies more than a period after the arrival, or more than 10 s before it: recordings
+    that are played without their clock, cameras that stamp with a clock of their own.
+    """
+    return -grid.period_ns <= arrived_ns - captured_ns <= PLAUSIBLE_NS
+
+
+def capture_time_ns(origin: Origin, grid: FrameGrid) -> int:
+    """Realtime: since when the age of a state counts, in ROS time.
+
+    The capture stamp, where it is of this clock; otherwise the beginning of the frame in which the
+    image arrived, so that an age is never taken for smaller than it is since the arrival.
+    """
+    begun_ns = grid.stamp_ns(origin.image_frame)
+    if is_of_this_clock(origin.captured_ns, begun_ns, grid):
+        return origin.captured_ns
+    return begun_ns

@@ -6,7 +6,7 @@ virtual time.
 """
 
 from streaming_net_ros.network.expand import read_yaml
-from streaming_net_ros.network.file import parse_network, read_network_file, rollout_of
+from streaming_net_ros.network.file import parse_network, read_network_file, rollout_of, rules_of
 from streaming_net_ros.network.findings import first_finding, inside
 from streaming_net_ros.network.group import LayerGroup
 from streaming_net_ros.network.layers import InputNormalisation, build_stack, seeded
@@ -19,6 +19,7 @@ from streaming_net_ros.network.offline import (
     StampedState,
     run_offline,
 )
+from streaming_net_ros.network.replay import check_head, replay, run_head
 from streaming_net_ros.network.schema import (
     Frozen,
     ImageInput,
@@ -60,6 +61,7 @@ __all__ = [
     "VectorInput",
     "as_state",
     "build_stack",
+    "check_head",
     "checked_arguments",
     "find_named",
     "first_finding",
@@ -71,7 +73,10 @@ __all__ = [
     "pass_schedule",
     "read_network_file",
     "read_yaml",
+    "replay",
     "rollout_of",
+    "rules_of",
+    "run_head",
     "run_offline",
     "save_weights",
     "seeded",

@@ -1,8 +1,8 @@
 """Reading a network file: from YAML to checked, frozen objects, with errors that say where.
 
-Owns reading, blocks, and the choice of the rollout. Nothing in a file is ever evaluated as code;
-a group that names a Python factory has it imported by its dotted name, when the group is built,
-never when the file is read.
+Owns reading, blocks, the choice of the rollout, and the firing rules that follow. Nothing in a
+file is ever evaluated as code; a group that names a Python factory has it imported by its dotted
+name, when the group is built, never when the file is read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from streaming_net_ros.errors import NetworkFileError, RolloutError
+from streaming_net_ros.frames import Deadline, FiringRule, firing_rules
 from streaming_net_ros.network.base import on_base
 from streaming_net_ros.network.expand import MAX_ITEMS, Places, expand, read_yaml
 from streaming_net_ros.network.findings import first_finding
@@ -123,6 +124,30 @@ def rollout_of(spec: NetworkSpec, choice: str | Path | None = None) -> Rollout:
             remedy="'streaming-net plan NETWORK --table' prints one to start from",
         ) from None
     return parse_table(text, graph)
+
+
+def rules_of(
+    spec: NetworkSpec, rollout: Rollout, deadline: Deadline | None = None
+) -> dict[str, FiringRule]:
+    """The firing rule of every group: its edges, its period, and in realtime its deadlines.
+
+    Args:
+        spec: the network.
+        rollout: of it.
+        deadline: realtime's, for all edges that have none of their own; None is lockstep.
+    """
+    if deadline is None:
+        return firing_rules(rollout, periods=spec.periods)
+    own = {}
+    for group in spec.groups:
+        for edge in group.edges:
+            wait_ns, hold_frames = deadline.wait_ns, deadline.hold_limit_frames
+            if edge.wait_periods is not None:
+                wait_ns = round(edge.wait_periods * deadline.grid.period_ns)
+            if edge.hold_frames is not None:
+                hold_frames = edge.hold_frames
+            own[edge.source, group.name] = Deadline(deadline.grid, wait_ns, hold_frames)
+    return firing_rules(rollout, deadline, edges=own, periods=spec.periods)
 
 
 def _with_blocks(content: dict[str, Any], places: Places) -> dict[str, Any]:

@@ -89,6 +89,9 @@ class StreamingNetwork(nn.Module):
                        for edge in self.rollout.graph.edges_out_of(node)), default=0)
             for node in self.rollout.graph.nodes
         }  # fmt: skip
+        self._periods = spec.periods
+        for name in self._periods:
+            self._memory[name] = max(1, self._memory[name])  # its last state is repeated
 
     def group(self, name: str) -> LayerGroup:
         """The group of that name."""
@@ -127,6 +130,14 @@ class StreamingNetwork(nn.Module):
         for name, given in inputs.items():
             nodes[name] = None if given is None else self.checked_input(name, given)
         for name in self.rollout.frame_order:
+            period = self._periods.get(name)
+            if (
+                period
+                and period.newest(state.frame) < state.frame
+                and state.history[name][0] is not None
+            ):
+                nodes[name] = state.history[name][0]
+                continue
             heard = self.heard(name, state, nodes)
             is_silent = all(given is None for given in heard.values())
             nodes[name] = None if is_silent else self.group(name)(heard)

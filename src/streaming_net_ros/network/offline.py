@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import StateError
-from streaming_net_ros.frames import Arrival, Mailbox, Origin, firing_rules
+from streaming_net_ros.frames import Arrival, Mailbox, Origin
+from streaming_net_ros.network.file import rules_of
 from streaming_net_ros.network.network import StreamingNetwork
 
 
@@ -50,7 +51,7 @@ class OfflineRollout:
     def __init__(self, network: StreamingNetwork) -> None:
         self._network = network
         self._boxes: dict[str, Mailbox[Tensor]] = {
-            group: Mailbox(rule) for group, rule in firing_rules(network.rollout).items()
+            group: Mailbox(rule) for group, rule in rules_of(network.spec, network.rollout).items()
         }
         self._hearers: dict[str, list[str]] = {
             node: [edge.target for edge in network.rollout.graph.edges_out_of(node)]

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from streaming_net_ros.frames import Period
 from streaming_net_ros.theory import Edge, NetworkGraph
 
 # Names that our own nodes take in the namespace, or that torch's ModuleDict has already.
@@ -144,15 +145,25 @@ Layers = tuple[Annotated[LayerSpec, BeforeValidator(_layer)], ...]
 
 
 class EdgeSpec(Frozen):
-    """One edge into a group: its source, its layers, and a delay that no rollout changes."""
+    """One edge into a group: its source, its layers, and a delay that no rollout changes.
+
+    In realtime an edge may have a deadline (``wait_periods``) and a limit of holding
+    (``hold_frames``) of its own, in place of the container's parameters.
+    """
 
     source: Name
     layers: Layers = ()
     delay: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    wait_periods: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    hold_frames: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] | None = None
 
 
 class GroupSpec(Frozen):
-    """One layer group: edges, a merge, what follows; or a factory in place of the last two."""
+    """One layer group: edges, a merge, what follows; or a factory in place of the last two.
+
+    With ``every: n`` it computes only in frames ``t`` with ``t % n == offset`` (and in its first),
+    and repeats its state in the others.
+    """
 
     name: Name
     edges: Annotated[tuple[EdgeSpec, ...], Field(min_length=1)]
@@ -161,9 +172,13 @@ class GroupSpec(Frozen):
     shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=3)] | None = None
     factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
     args: Mapping[str, Any] = Field(default_factory=dict)
+    every: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
+    offset: Annotated[int, Field(strict=True, ge=0)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> GroupSpec:
+        if self.offset >= self.every:
+            raise ValueError(f"expected an 'offset' below 'every' ({self.every})")
         sources = [edge.source for edge in self.edges]
         if len(set(sources)) < len(sources):
             twice = next(s for s in sources if sources.count(s) > 1)
@@ -179,6 +194,8 @@ class OutputSpec(Frozen):
     """One output: the group whose state it is, and the message that carries it.
 
     ``twist`` puts elements of the state into a geometry_msgs/TwistStamped, clipped to ``limits``.
+    In realtime an answer older than ``max_age_ms``, or of whose paths a larger share than
+    ``max_held`` is held, does not leave; ``safe`` is sent once in its place, if it is given.
     """
 
     group: Name
@@ -189,13 +206,22 @@ class OutputSpec(Frozen):
     ] = Field(default_factory=dict)
     limits: tuple[Number, Number] | None = None
     frame_id: str = ""
+    max_age_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_held: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    safe: Mapping[str, Number] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> OutputSpec:
         if self.publish == "twist" and not self.fields:
             raise ValueError("a twist needs 'fields', for example {angular.z: 0}")
-        if self.publish == "tensor" and (self.fields or self.limits):
-            raise ValueError("'fields' and 'limits' belong to 'publish: twist'")
+        if self.publish == "tensor" and (self.fields or self.limits or self.safe is not None):
+            raise ValueError("'fields', 'limits' and 'safe' belong to 'publish: twist'")
+        if self.safe is not None and set(self.safe) != set(self.fields):
+            raise ValueError(f"'safe' needs a value for each of {', '.join(self.fields)}")
+        if self.safe is not None and self.max_age_ms is None and self.max_held is None:
+            raise ValueError(
+                "'safe' is sent when 'max_age_ms' or 'max_held' is exceeded; give one"
+            )
         if self.limits is not None and self.limits[0] >= self.limits[1]:
             raise ValueError("expected limits [least, greatest]")
         return self
@@ -258,6 +284,11 @@ class NetworkSpec(Frozen):
             if any(value <= 0 for value in deviations):
                 raise ValueError(f"input '{name}': std must be above 0")
         return self
+
+    @property
+    def periods(self) -> dict[str, Period]:
+        """Of the groups that do not compute in every frame."""
+        return {g.name: Period(g.every, g.offset) for g in self.groups if g.every > 1}
 
     @property
     def graph(self) -> NetworkGraph:

@@ -23,8 +23,8 @@ from streaming_net_ros.frames import (
     Job,
     Origin,
     VirtualRun,
-    firing_rules,
 )
+from streaming_net_ros.network.file import rules_of
 from streaming_net_ros.network.network import StreamingNetwork
 
 
@@ -86,10 +86,11 @@ class TimedRollout:
         self._network = network
         self._grid = FrameGrid(rate_hz or network.spec.rate_hz)
         wait_ns = round(deadline_periods * self._grid.period_ns)
+        deadline = Deadline(self._grid, wait_ns, hold_limit_frames)
         self._intake: Intake[Mapping[str, Tensor]] = Intake(self._grid, "realtime")
         self._run: VirtualRun[Tensor] = VirtualRun(
             network.rollout,
-            firing_rules(network.rollout, Deadline(self._grid, wait_ns, hold_limit_frames)),
+            rules_of(network.spec, network.rollout, deadline),
             self._compute,
             lambda group, frame: work_ns[group],
             workers=workers,
@@ -124,7 +125,10 @@ class TimedRollout:
         self.computed[group] += 1
         self.held[group] += len(job.held)
         with torch.inference_mode():
-            return self._network.group(group)({s: g.state for s, g in job.inputs.items()})
+            state: Tensor = self._network.group(group)(
+                {source: given.state for source, given in job.inputs.items()}
+            )
+        return state
 
     def _play(self, until_ns: int) -> Iterator[TimedAnswer]:
         for done in self._run.play(until_ns):
@@ -208,7 +212,9 @@ def pass_schedule(
     done_ns: dict[str, int] = {}
     for group in rollout.frame_order:
         heard = rollout.delays_into(group).items()
-        ready_ns = max((done_ns[s] for s, delay in heard if delay == 0 and s in done_ns), default=0)
+        ready_ns = max(
+            (done_ns[s] for s, delay in heard if delay == 0 and s in done_ns), default=0
+        )
         worker = min(range(len(free_ns)), key=lambda w: (max(free_ns[w], ready_ns), w))
         done_ns[group] = max(free_ns[worker], ready_ns) + work_ns[group]
         free_ns[worker] = done_ns[group]

@@ -17,10 +17,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
+from streaming_net_ros.frames import Origin
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import diagnostic_array
 from streaming_net_ros.nodes.host import Host, has_ended
+from streaming_net_ros.nodes.peers import Peers, who_lives
 from streaming_net_ros.nodes.settings import Settings, declare_settings
 
 CONTAINER = "container"
@@ -43,9 +45,14 @@ class Container:
         # torch is imported here, after the node exists: discovery goes on meanwhile.
         import torch
 
-        from streaming_net_ros.frames import Deadline, FrameGrid, firing_rules
-        from streaming_net_ros.network import read_network_file, rollout_of, state_shapes
-        from streaming_net_ros.nodes.peers import Peers
+        from streaming_net_ros.frames import Deadline, FrameGrid, LedgerWriter
+        from streaming_net_ros.network import (
+            read_network_file,
+            rollout_of,
+            rules_of,
+            run_head,
+            state_shapes,
+        )
         from streaming_net_ros.nodes.workers import WorkerPool
         from streaming_net_ros.wire import StateFormat
 
@@ -59,8 +66,20 @@ class Container:
         if settings.mode == "realtime":
             wait_ns = round(settings.deadline_periods * self.grid.period_ns)
             deadline = Deadline(self.grid, wait_ns, settings.hold_limit_frames)
-        self.rules = firing_rules(self.rollout, deadline)
+        self.rules = rules_of(self.spec, self.rollout, deadline)
         self.member_names = _members(settings, list(self.rules))
+        self.ledger: LedgerWriter | None = None
+        if settings.ledger is not None:
+            head = run_head(
+                self.spec,
+                self.rollout,
+                self.grid,
+                settings.mode,
+                weights=settings.weights or self.spec.weights_path,
+                seed=settings.seed,
+                members=self.member_names,
+            )
+            self.ledger = LedgerWriter(settings.ledger, head)
         self.formats = {
             name: StateFormat(name, shape, _dtype_of(self.spec, name))
             for name, shape in state_shapes(self.spec).items()
@@ -137,12 +156,12 @@ class Container:
         """How a source's states reach this process."""
         return "reference" if source in self.local_nodes else "message"
 
-    def deliver(self, source: str, frame: int, state: Any) -> None:
+    def deliver(self, source: str, frame: int, batch: Any, origin: Origin) -> None:
         """Hand a state to the groups of this process. Called with the pool's lock held."""
         for target in self._hearers[source]:
             member = self._by_name.get(target)
             if member is not None:
-                member.arrive(source, frame, state)
+                member.arrive(source, frame, batch, origin)
 
     def ready(self, group: str) -> None:
         """A local group is ready to run."""
@@ -199,6 +218,8 @@ class Container:
             member.stop()
         if not self.pool.stop():
             self.node.get_logger().warning("a worker was still computing and is left behind")
+        if self.ledger is not None:
+            self.ledger.close()
 
     def report(self) -> list[str]:
         """The cadence of every member, one line each."""
@@ -287,7 +308,11 @@ def run(host: Host, node: Node, settings: Settings, since_s: float) -> None:
     wait_for_discovery(host, since_s)
     if host.is_asked_to_end:
         return
-    if twins := container.peers.twins():
+    # A killed process of these names, whose place this one may take, is not a twin.
+    twins = who_lives(host, node, container.peers.twins)
+    if host.is_asked_to_end:
+        return
+    if twins:
         raise twin_error(twins, node.get_namespace())
     container.create_members()
     for member in container.members:

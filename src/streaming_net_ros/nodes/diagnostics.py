@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from streaming_net_ros.frames import Spread
+
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.member import MemberNode
 
@@ -24,6 +26,12 @@ class Health:
     values: dict[str, str]
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+
+
+def told_spread(what: str, spread: Spread, of: str = "") -> dict[str, str]:
+    """Values of a measured time: ``work_p50_ms``, or ``hop_p50_ms/SOURCE``."""
+    behind = f"/{of}" if of else ""
+    return {f"{what}_{name}{behind}": f"{value:.3f}" for name, value in spread.told().items()}
 
 
 def diagnostic_array(members: Iterable[MemberNode], stamp: Any) -> DiagnosticArray:

@@ -1,7 +1,8 @@
 """The frame source: images in, numbered frames out; the owner of time and of flow control.
 
 Lockstep: images queue, and a frame is fed when the window allows it. Realtime: an image is fed in
-the frame in which it arrives. ``~/pause``, ``~/resume`` and ``~/step`` act here.
+the frame in which it arrives. ``~/pause``, ``~/resume`` and ``~/step`` act here. It hears every
+camera and every group, and names whoever is silent.
 
 Threads: callbacks of the executor thread decode and queue; a worker numbers, publishes and hands
 the image on.
@@ -22,9 +23,18 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from streaming_net_ros.errors import ImageError, RunError, StateError
-from streaming_net_ros.frames import Companion, FlowWindow, Intake
+from streaming_net_ros.frames import (
+    Companion,
+    FlowWindow,
+    InputLine,
+    Intake,
+    Offer,
+    Origin,
+    Watch,
+    system_ns,
+)
 from streaming_net_ros.launching import FRAME_SOURCE
-from streaming_net_ros.network import ImageInput, StampedState, VectorInput
+from streaming_net_ros.network import ImageInput, VectorInput
 from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health
@@ -125,6 +135,10 @@ class FrameSource(MemberNode):
             if name != self._primary
         }
         self._window = FlowWindow(self.container.rollout, settings.window_frames)
+        silence_ns = round(settings.watchdog_periods * self.container.grid.period_ns)
+        self._cameras = Watch(self.container.spec.inputs, silence_ns)
+        self._groups = Watch(self.container.rules, silence_ns)
+        self._silent: dict[str, str] = {}  # by name: what is said of it
         self._waiting_for = set(self.container.rules) if settings.mode == "lockstep" else set()
         self._is_matched = settings.mode == "realtime"
         self._is_feeding = False
@@ -173,18 +187,20 @@ class FrameSource(MemberNode):
         with self.container.pool.lock:
             if not self.is_active:
                 return
+            self._cameras.heard(name, time.monotonic_ns())
             if name != self._primary:
                 if not self._companions[name].offer(stamp_ns, (payload, stamp_ns)):
                     self._lose(f"a message of '{name}'")
-            elif not self._intake.offer(
-                stamp_ns, {name: (payload, stamp_ns)}, self.container.pool.now_ns()
-            ):
-                if self._is_lockstep:
+            else:
+                now_ns = self.container.pool.now_ns()
+                offer = self._intake.offer(stamp_ns, {name: (payload, stamp_ns)}, now_ns)
+                if offer is Offer.FULL:
                     self._lose("an image")
-                self.get_logger().warning(
-                    f"image displaced by a newer one: {self._intake.dropped} so far",
-                    throttle_duration_sec=5.0,
-                )
+                elif offer is not Offer.TAKEN:
+                    self.get_logger().warning(
+                        f"an image of '{name}' is not used: {offer.value}",
+                        throttle_duration_sec=5.0,
+                    )
             self.container.pool.wake(self)
 
     def _lose(self, what: str) -> None:
@@ -232,6 +248,7 @@ class FrameSource(MemberNode):
         """A group has finished a frame. Called with the lock held."""
         if self.is_active:
             self._window.finished(group, frame)
+            self._groups.heard(group, time.monotonic_ns())
             self._last_progress_s = time.monotonic()
             waiting = self._intake.next_frame(self.container.pool.now_ns())
             if waiting is not None and self._window.may_feed(waiting):
@@ -256,7 +273,10 @@ class FrameSource(MemberNode):
         self._window.fed(fed.frame)
         self._is_feeding = True
         self._steps = max(0, self._steps - 1)
-        payloads = {**fed.image, **{n: given for n, given in beside.items() if given is not None}}
+        self._groups.begin(time.monotonic_ns())
+        # The intake's capture time: an image without a stamp is captured on arrival.
+        image = {name: (payload, fed.captured_ns) for name, (payload, _) in fed.image.items()}
+        payloads = {**image, **{n: given for n, given in beside.items() if given is not None}}
         return partial(self._feed, self._intake, fed.frame, payloads)
 
     def _may_run(self) -> bool:
@@ -280,17 +300,20 @@ class FrameSource(MemberNode):
             self._frames_publisher.publish(message)
         for name, (payload, captured_ns) in payloads.items():
             form = container.formats[name]
+            self._write_ledger(name, frame, payload, captured_ns)
             # The age of a state counts images; a vector's age counts only where there is none.
             age_ns = captured_ns if self._counts_for_age(name) else payloads[self._primary][1]
+            origin = Origin(age_ns, frame)
             if self._state_publishers[name].get_subscription_count():
                 image = Image()
-                write_state(image, form, payload, stamp_ns, age_ns)
+                sent_ns = None if self._is_lockstep else system_ns()
+                write_state(image, form, payload, stamp_ns, origin, sent_ns=sent_ns)
                 self._state_publishers[name].publish(image)
             batch = from_payload(torch.from_numpy(payload), form.shape).to(container.device)
             with container.pool.lock:
                 if intake is not self._intake:
                     return
-                container.deliver(name, frame, StampedState(batch, age_ns))
+                container.deliver(name, frame, batch, origin)
         with container.pool.lock:
             if intake is not self._intake:
                 return
@@ -298,6 +321,14 @@ class FrameSource(MemberNode):
             self._is_feeding = False
             self._last_progress_s = time.monotonic()
             container.pool.wake(self)
+
+    def _write_ledger(
+        self, name: str, frame: int, payload: NDArray[Any], captured_ns: int
+    ) -> None:
+        if self.container.ledger is not None:
+            is_image = self._counts_for_age(name)
+            values = None if is_image else tuple(float(value) for value in payload)
+            self.container.ledger.write(InputLine(name, frame, captured_ns, values, system_ns()))
 
     def _counts_for_age(self, name: str) -> bool:
         return isinstance(self.container.spec.inputs[name], ImageInput)
@@ -342,9 +373,16 @@ class FrameSource(MemberNode):
             )
             with self.container.pool.lock:
                 self.container.pool.wake(self)
+        if self._is_lockstep:
+            self._watch_standstill()
+        else:
+            self._watch_silence()
+
+    def _watch_standstill(self) -> None:
+        """Lockstep: everybody waits for whom?"""
         with self.container.pool.lock:
             idle_s = time.monotonic() - self._last_progress_s
-            stands = self._is_lockstep and not self._window.is_drained and idle_s > _STALL_S
+            stands = not self._window.is_drained and idle_s > _STALL_S
             stalled = self._window.stalled() if stands else {}
         for group, frame in stalled.items():
             if group not in self._stalled:
@@ -354,6 +392,26 @@ class FrameSource(MemberNode):
                 )
         self._stalled = stalled
 
+    def _watch_silence(self) -> None:
+        """Realtime: cameras and groups that have been silent for too long are named, once each."""
+        now_ns = time.monotonic_ns()
+        with self.container.pool.lock:
+            cameras = self._cameras.silent(now_ns)
+            # Without images every group falls silent; that is the camera's fault, not theirs.
+            groups = (
+                {} if self._primary in cameras or self._paused else self._groups.silent(now_ns)
+            )
+        silent = {
+            name: f"{kind} '{name}' has been silent for {quiet_ns / 1e9:.1f} s"
+            for kind, found in (("camera", cameras), ("group", groups))
+            for name, quiet_ns in found.items()
+        }
+        for name in silent.keys() - self._silent.keys():
+            self.get_logger().error(silent[name])
+        for name in self._silent.keys() - silent.keys():
+            self.get_logger().info(f"'{name}' is heard again")
+        self._silent = silent
+
     @property
     def has_worked(self) -> bool:
         """True once a frame is fed."""
@@ -362,7 +420,9 @@ class FrameSource(MemberNode):
     def health(self) -> Health:
         """Images in, queue, and who is waited for."""
         with self.container.pool.lock:
-            waiting, dropped = len(self._intake), self._intake.dropped
+            waiting, counts = len(self._intake), dict(self._intake.counts)
+            foreign, jumps = self._intake.foreign_stamps, self._intake.jumps
+            dropped = self._intake.dropped
             not_ready = sorted(self._waiting_for)
         health = Health(
             {
@@ -371,17 +431,31 @@ class FrameSource(MemberNode):
                 "target_hz": f"{self.container.grid.rate_hz:g}",
                 "waiting_images": str(waiting),
                 "dropped_images": str(dropped),
+                **{
+                    f"dropped_images/{offer.name.lower()}": str(count)
+                    for offer, count in counts.items()
+                    if count and offer is not Offer.TAKEN
+                },
                 "refused_images": str(self._refused),
+                "foreign_stamps": str(foreign),
+                "clock_jumps": str(jumps),
                 "paused": str(self._paused).lower(),
             }
         )
         if dropped:
             health.warnings.append(f"{dropped} images dropped")
+        if foreign:
+            health.warnings.append(
+                f"{foreign} images with stamps of another clock: their age counts from arrival"
+            )
+        if jumps:
+            health.warnings.append(f"the clock has jumped back {jumps} times")
         if self._refused:
             health.errors.append(f"{self._refused} inputs refused; last: {self._last_refusal}")
         if self.is_active and not_ready:
             health.warnings.append(f"waits for groups to be ready: {', '.join(not_ready)}")
         health.errors += [f"group {g} stands still at frame {f}" for g, f in self._stalled.items()]
+        health.errors += self._silent.values()
         return health
 
     def cadence_line(self) -> str:

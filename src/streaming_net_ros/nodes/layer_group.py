@@ -7,26 +7,34 @@ only then lets the group fire again, so that everything leaves in the order of f
 
 from __future__ import annotations
 
-import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from geometry_msgs.msg import TwistStamped
-from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from torch import Tensor
 
 from streaming_net_ros.errors import RunError, StateError
-from streaming_net_ros.frames import Arrival, FrameLedger, Job, Mailbox
-from streaming_net_ros.network import OutputSpec, StampedState, newest_capture
+from streaming_net_ros.frames import (
+    Arrival,
+    FrameLine,
+    FrameTally,
+    Job,
+    Mailbox,
+    Origin,
+    capture_time_ns,
+    system_ns,
+)
 from streaming_net_ros.network.layout import from_payload, to_payload
 from streaming_net_ros.nodes import topics
-from streaming_net_ros.nodes.diagnostics import Health
+from streaming_net_ros.nodes.debug import DebugTopics
+from streaming_net_ros.nodes.diagnostics import Health, told_spread
 from streaming_net_ros.nodes.member import MemberNode
+from streaming_net_ros.nodes.responses import Responder
 from streaming_net_ros.nodes.workers import Task
-from streaming_net_ros.wire import read_state, write_field, write_stamp_ns, write_state
+from streaming_net_ros.wire import read_state, write_stamp_ns, write_state
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
@@ -41,14 +49,14 @@ class LayerGroupNode(MemberNode):
         super().__init__(name, container)
         self.group_name = name
         self._rule = container.rules[name]
+        self._is_realtime = container.settings.mode == "realtime"
         self._outputs = {
             output: spec for output, spec in container.spec.outputs.items() if spec.group == name
         }
-        self._mailbox: Mailbox[StampedState] = Mailbox(self._rule)
-        self._ledger = FrameLedger(container.target_hz)
-        self._published: dict[str, Publisher] = {}
+        self._mailbox: Mailbox[Tensor] = Mailbox(self._rule)
+        self._tally = FrameTally(self._rule.delays, container.target_hz)
+        self._responders: list[Responder] = []
         self._refused: list[str] = []
-        self._not_finite = 0
         self._progress_ns = -1
 
     # --- life cycle --------------------------------------------------------------------------
@@ -64,11 +72,11 @@ class LayerGroupNode(MemberNode):
             Image, topics.state(self.group_name), qos, **options
         )
         self._progress_publisher = self.create_publisher(Header, topics.PROGRESS, qos, **options)
-        for output, spec in self._outputs.items():
-            message = TwistStamped if spec.publish == "twist" else Image
-            self._published[output] = self.create_publisher(
-                message, topics.response(output), qos, **options
-            )
+        self._debug = DebugTopics(self, self._debug_names())
+        self._responders = [
+            Responder(self, output, spec, container, self._debug)
+            for output, spec in self._outputs.items()
+        ]
         self._heard = [
             self.create_subscription(
                 Image, topics.state(source), partial(self._on_state, source), qos, **options
@@ -81,7 +89,9 @@ class LayerGroupNode(MemberNode):
     def reset(self) -> None:
         """Forget all states."""
         self._mailbox = Mailbox(self._rule)
-        self._ledger = FrameLedger(self.container.target_hz)
+        self._tally = FrameTally(self._rule.delays, self.container.target_hz)
+        for responder in self._responders:
+            responder.reset()
         self._is_ready = False
         self._progress_ns = -1
         self._ready_timer.reset()
@@ -90,11 +100,26 @@ class LayerGroupNode(MemberNode):
         """Leave the topics."""
         for subscription in self._heard:
             self.destroy_subscription(subscription)
-        publishers = (self._state_publisher, self._progress_publisher, *self._published.values())
-        for publisher in publishers:
+        for responder in self._responders:
+            responder.release()
+        for publisher in (self._state_publisher, self._progress_publisher):
             self.destroy_publisher(publisher)
+        self._debug.destroy()
         self.destroy_timer(self._ready_timer)
-        self._published.clear()
+        self._responders.clear()
+
+    def _debug_names(self) -> list[str]:
+        """The numbers that are told of this group: its work, and three of each edge."""
+        if not (self._is_realtime and self.container.settings.debug_topics):
+            return []
+        names = [f"group/{self.group_name}/work_ms"]
+        for source in self._rule.delays:
+            if source != self.group_name:
+                names += [
+                    f"edge/{source}/{self.group_name}/{what}"
+                    for what in ("hop_ms", "wait_ms", "age_ms")
+                ]
+        return names + [name for output in self._outputs for name in Responder.debug_names(output)]
 
     def _warm_up(self) -> None:
         """Run the layers twice on zeros: allocators and kernels are chosen before frames count."""
@@ -120,11 +145,12 @@ class LayerGroupNode(MemberNode):
 
     # --- arrivals ----------------------------------------------------------------------------
 
-    def arrive(self, source: str, frame: int, state: StampedState) -> None:
+    def arrive(self, source: str, frame: int, batch: Tensor, origin: Origin) -> None:
         """A state is here, by message or by reference. Called with the lock held."""
         if not self.is_active:
             return
-        arrival = self._mailbox.arrive(source, frame, state)
+        arrival = self._mailbox.arrive(source, frame, batch, origin, self.container.pool.now_ns())
+        self._tally.arrived(source, arrival)
         if arrival is Arrival.GAP:
             self.container.fail(
                 RunError(
@@ -133,26 +159,28 @@ class LayerGroupNode(MemberNode):
                     remedy="reset all nodes together, or run in realtime",
                 )
             )
-        elif arrival is Arrival.DUPLICATE:
-            self._ledger.duplicates += 1
-        elif arrival is Arrival.LATE:
-            self._ledger.late += 1
         self.container.pool.wake(self)
 
     def _on_state(self, source: str, message: Image) -> None:
         """Executor thread."""
         form = self.container.formats[source]
         try:
-            payload, stamp_ns, captured_ns = read_state(message, form)
+            given = read_state(message, form)
         except StateError as error:
             self._refuse(error)
             return
-        batch = from_payload(torch.from_numpy(payload), form.shape)
+        batch = from_payload(torch.from_numpy(given.payload), form.shape)
         if self.container.device.type != "cpu":
             batch = batch.to(self.container.device)
-        frame = self.container.grid.frame_at(stamp_ns)
+        frame = self.container.grid.frame_at(given.stamp_ns)
+        hop_ns = None if given.sent_ns is None else system_ns() - given.sent_ns
         with self.container.pool.lock:
-            self.arrive(source, frame, StampedState(batch, captured_ns))
+            self.arrive(source, frame, batch, given.origin)
+            if hop_ns is not None:
+                self._tally.edges[source].hop.add(hop_ns)
+        if hop_ns is not None:
+            name = f"edge/{source}/{self.group_name}/hop_ms"
+            self._debug.tell(name, hop_ns / 1e6, given.stamp_ns)
 
     def _refuse(self, error: StateError) -> None:
         self._refused.append(str(error))
@@ -172,69 +200,98 @@ class LayerGroupNode(MemberNode):
         """Realtime: the deadline of the next frame."""
         return self._mailbox.wake_at_ns()
 
-    def _compute(self, mailbox: Mailbox[StampedState], job: Job[StampedState]) -> None:
+    def _compute(self, mailbox: Mailbox[Tensor], job: Job[Tensor]) -> None:
         """Worker thread. A job that was under way while the node was reset leaves no trace."""
-        begun_ns = time.perf_counter_ns()
-        with torch.inference_mode():
-            batch = self._layers({s: given.state.batch for s, given in job.inputs.items()})
-        done_ns = time.perf_counter_ns()
-        state = StampedState(batch, newest_capture(job.inputs.values()))
-        stamp_ns = self.container.grid.stamp_ns(job.frame)
+        begun_ns, at_ns = time.perf_counter_ns(), system_ns()
+        self._measure_inputs(job)
+        batch, is_finite = job.repeated, True
+        if batch is None:
+            with torch.inference_mode():
+                batch = self._layers({source: given.state for source, given in job.inputs.items()})
+                is_finite = bool(torch.isfinite(batch).all())
+        work_ns = time.perf_counter_ns() - begun_ns
+        self._write_ledger(job, is_finite, work_ns, at_ns)
+        if is_finite:
+            with self.container.pool.lock:
+                if mailbox is not self._mailbox:
+                    return
+                self.container.deliver(self.group_name, job.frame, batch, job.origin)
+            self._publish(job, batch)
+        else:
+            self._stop_state(job)
         with self.container.pool.lock:
             if mailbox is not self._mailbox:
                 return
-            self.container.deliver(self.group_name, job.frame, state)
-        self._publish(job.frame, stamp_ns, state)
-        with self.container.pool.lock:
-            if mailbox is not self._mailbox:
-                return
-            self._ledger.record(done_ns, done_ns - begun_ns, job.held, job.skipped)
-            self._mailbox.finish(job.frame, state)
-            self._progress_ns = stamp_ns
+            self._tally.record(job, begun_ns + work_ns, work_ns)
+            self._tally.not_finite += not is_finite
+            self._mailbox.finish(job.frame, batch if is_finite else None)
+            self._progress_ns = self.container.grid.stamp_ns(job.frame)
             self.container.finished(self.group_name, job.frame)
             self.container.pool.wake(self)
+        stamp_ns = self.container.grid.stamp_ns(job.frame)
+        self._debug.tell(f"group/{self.group_name}/work_ms", work_ns / 1e6, stamp_ns)
 
-    def _publish(self, frame: int, stamp_ns: int, state: StampedState) -> None:
-        if self._state_publisher.get_subscription_count():
+    def _measure_inputs(self, job: Job[Tensor]) -> None:
+        """How long each input has waited for this frame to begin, and how old it is."""
+        if not self._is_realtime:
+            return
+        now_ns, told = self.container.pool.now_ns(), []
+        with self.container.pool.lock:
+            for source, given in job.inputs.items():
+                if source == self.group_name:
+                    continue
+                edge = self._tally.edges[source]
+                name = f"edge/{source}/{self.group_name}"
+                age_ns = now_ns - capture_time_ns(given.origin, self.container.grid)
+                told.append((f"{name}/age_ms", edge.age.add(age_ns)))
+                if not given.is_held:
+                    told.append((f"{name}/wait_ms", edge.wait.add(now_ns - given.arrived_ns)))
+        for name, value in told:
+            self._debug.tell(name, value, self.container.grid.stamp_ns(job.frame))
+
+    def _write_ledger(self, job: Job[Tensor], is_finite: bool, work_ns: int, at_ns: int) -> None:
+        """Before the state leaves: what anybody may have seen can be computed again."""
+        if self.container.ledger is not None:
+            self.container.ledger.write(
+                FrameLine(
+                    self.group_name,
+                    job.frame,
+                    {source: given.frame for source, given in job.inputs.items()},
+                    job.held,
+                    job.skipped,
+                    job.repeated is not None,
+                    is_finite,
+                    work_ns,
+                    at_ns,
+                )
+            )
+
+    def _stop_state(self, job: Job[Tensor]) -> None:
+        """A state that is no number goes nowhere, not even into the group's own memory."""
+        error = RunError(
+            f"NaN or infinite state in frame {job.frame}; it goes nowhere",
+            where=f"group {self.group_name}",
+            remedy="look at its weights and at what it hears",
+        )
+        self.get_logger().error(str(error), throttle_duration_sec=1.0)
+        if not self._is_realtime:
+            self.container.fail(error)
+
+    def _publish(self, job: Job[Tensor], batch: Tensor) -> None:
+        stamp_ns = self.container.grid.stamp_ns(job.frame)
+        is_heard = self._state_publisher.get_subscription_count() > 0
+        payload = to_payload(batch.cpu()).numpy() if is_heard or self._responders else None
+        if is_heard and payload is not None:
             message = Image()
-            payload = to_payload(state.batch.cpu()).numpy()
             form = self.container.formats[self.group_name]
-            write_state(message, form, payload, stamp_ns, state.captured_ns)
+            sent_ns = system_ns() if self._is_realtime else None
+            write_state(message, form, payload, stamp_ns, job.origin, sent_ns=sent_ns)
             self._state_publisher.publish(message)
-        for output, spec in self._outputs.items():
-            self._respond(output, spec, state)
+        for responder in self._responders:
+            assert payload is not None
+            responder.answer(job.frame, payload, job.origin)
         if self._progress_publisher.get_subscription_count():
             self._tell_progress(stamp_ns)
-
-    def _respond(self, output: str, spec: OutputSpec, state: StampedState) -> None:
-        """An answer, stamped with the capture time of the newest image inside (age law)."""
-        payload = to_payload(state.batch.cpu()).numpy()
-        if spec.publish == "twist":
-            message = TwistStamped()
-            write_stamp_ns(message.header.stamp, state.captured_ns)
-            message.header.frame_id = spec.frame_id
-            for name, element in spec.fields.items():
-                value = float(payload[element])
-                if not math.isfinite(value):
-                    self._withhold(output)
-                    return
-                if spec.limits is not None:
-                    value = min(max(value, spec.limits[0]), spec.limits[1])
-                write_field(message, f"twist.{name}", value)
-        else:
-            message = Image()
-            form = self.container.formats[self.group_name]
-            write_state(message, form, payload, state.captured_ns, state.captured_ns)
-            message.header.frame_id = spec.frame_id
-        self._published[output].publish(message)
-
-    def _withhold(self, output: str) -> None:
-        """A control output is never made of NaN."""
-        self._not_finite += 1
-        error = RunError("response is NaN or infinite and is withheld", where=f"output {output}")
-        self.get_logger().error(str(error), throttle_duration_sec=1.0)
-        if self.container.settings.mode == "lockstep":
-            self.container.fail(error)
 
     # --- progress and readiness --------------------------------------------------------------
 
@@ -254,7 +311,7 @@ class LayerGroupNode(MemberNode):
             self._is_ready = self.container.peers.are_matched(
                 self,
                 self.group_name,
-                [self._state_publisher, *self._published.values()],
+                [self._state_publisher, *(r.publisher for r in self._responders)],
                 self._heard,
             )
         if self._is_ready:
@@ -272,41 +329,57 @@ class LayerGroupNode(MemberNode):
     def health(self) -> Health:
         """Rate, work, holds and losses."""
         with self.container.pool.lock:
-            cadence = self._ledger.cadence()
-            held = dict(self._ledger.held)
-            missing = self._mailbox.missing()
-        health = Health(
-            {
-                "frames": str(cadence.frames),
-                "rate_hz": f"{cadence.rate_hz:.2f}",
-                "target_hz": f"{self.container.grid.rate_hz:g}",
-                "work_p50_ms": f"{cadence.work_p50_ms:.3f}",
-                "work_p99_ms": f"{cadence.work_p99_ms:.3f}",
-                "work_worst_ms": f"{cadence.work_worst_ms:.3f}",
-                "over_budget": str(cadence.over_budget),
-                "skipped": str(cadence.skipped),
-                "late": str(cadence.late),
-                "duplicates": str(cadence.duplicates),
-                "device": str(self.container.device),
-                **{f"held/{source}": str(count) for source, count in held.items()},
-                **{
-                    f"transport/{source}": self.container.transport(source)
-                    for source in self._rule.delays
-                },
-                "waits_for": ", ".join(missing),
-            }
-        )
-        if held:
-            health.warnings.append(f"{sum(held.values())} inputs held")
+            cadence = self._tally.cadence()
+            health = Health(
+                {
+                    "frames": str(cadence.frames),
+                    "rate_hz": f"{cadence.rate_hz:.2f}",
+                    "target_hz": f"{self.container.grid.rate_hz:g}",
+                    **told_spread("work", self._tally.work),
+                    "over_budget": str(cadence.over_budget),
+                    "skipped": str(cadence.skipped),
+                    "late": str(cadence.late),
+                    "duplicates": str(cadence.duplicates),
+                    "silences": str(self._mailbox.silences),
+                    "clock_jumps": str(self._mailbox.jumps),
+                    "device": str(self.container.device),
+                    "waits_for": ", ".join(self._mailbox.missing()),
+                    "behind": ", ".join(self._mailbox.behind()),
+                }
+            )
+            self._tell_edges(health)
+        if cadence.held:
+            health.warnings.append(f"{cadence.held} inputs held")
+        if cadence.absent:
+            health.warnings.append(f"{cadence.absent} inputs absent beyond the hold limit")
         if cadence.skipped:
             health.warnings.append(f"{cadence.skipped} frames skipped")
-        if self._not_finite:
-            health.errors.append(f"{self._not_finite} responses withheld: NaN or infinite")
+        if self._mailbox.jumps:
+            health.warnings.append(f"the clock has jumped back {self._mailbox.jumps} times")
+        if self._tally.not_finite:
+            health.errors.append(f"{self._tally.not_finite} states NaN or infinite, stopped here")
         if self._refused:
             health.errors.append(f"states refused; last: {self._refused[-1]}")
+        for responder in self._responders:
+            responder.health(health)
         return health
+
+    def _tell_edges(self, health: Health) -> None:
+        for source, edge in self._tally.edges.items():
+            health.values[f"transport/{source}"] = self.container.transport(source)
+            for what, count in (("held", edge.held), ("absent", edge.absent)):
+                if count:
+                    health.values[f"{what}/{source}"] = str(count)
+            for what, spread in (("hop", edge.hop), ("wait", edge.wait), ("age", edge.age)):
+                if spread.count:
+                    health.values.update(told_spread(what, spread, source))
+            if edge.arrivals[Arrival.FUTURE]:
+                health.errors.append(
+                    f"{edge.arrivals[Arrival.FUTURE]} states of '{source}' came from the future: "
+                    "the hosts' clocks disagree, or time jumped back"
+                )
 
     def cadence_line(self) -> str:
         """For the report at the end of a run."""
         with self.container.pool.lock:
-            return str(self._ledger.cadence())
+            return str(self._tally.cadence())

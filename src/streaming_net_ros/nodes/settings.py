@@ -48,6 +48,12 @@ _TABLE: dict[str, _Row] = {
     "deadline_periods": _Row(1.0, "realtime: how long after its tick a frame waits for inputs "
                              "(frame periods)", 0, 100),
     "hold_limit_frames": _Row(10, "realtime: how long a missing input is held (frames)", 0, 1e6),
+    "watchdog_periods": _Row(10.0, "realtime: a camera or group that is silent for longer is "
+                             "reported (frame periods)", 1, 1e6),
+    "max_age_ms": _Row(0.0, "realtime: an older control output stops (ms); 0: the network file's "
+                       "limits", 0, 1e6),
+    "debug_topics": _Row(True, "offer measured times as topics under debug/"),
+    "ledger": _Row("", "file to which what was computed from what is appended; empty: none"),
     "seed": _Row(0, "draws the weights where there is no weights file", 0, 2**31),
     "autostart": _Row(True, "configure and activate without being told to"),
     "follow_pid": _Row(0, "end when the process of this id has ended; 0: none", 0, 2**31),
@@ -71,6 +77,10 @@ class Settings:
     queue_frames: int = 1000
     deadline_periods: float = 1.0
     hold_limit_frames: int = 10
+    watchdog_periods: float = 10.0
+    max_age_ms: float = 0.0
+    debug_topics: bool = True
+    ledger: Path | None = None
     seed: int = 0
     autostart: bool = True
     follow_pid: int = 0
@@ -105,7 +115,8 @@ def declare_settings(node: Node) -> Settings:
     for name in ("weights", "rollout"):
         given[name] = given[name] or None
     given["network"] = Path(given["network"])
-    given["weights"] = None if given["weights"] is None else Path(given["weights"])
+    for name in ("weights", "ledger"):
+        given[name] = Path(given[name]) if given[name] else None
     given["members"] = tuple(member for member in given["members"] if member)
     given["rate_hz"] = given["rate_hz"] or None
     return Settings(**given)

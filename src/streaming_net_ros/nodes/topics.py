@@ -29,6 +29,11 @@ def response(output: str) -> str:
     return f"response/{output}"
 
 
+def debug(name: str) -> str:
+    """Topic of a measured number."""
+    return f"debug/{name}"
+
+
 def compressed(name: str) -> str:
     """Topic of an image input's compressed images, beside the raw ones (as image_transport)."""
     return f"{name}/compressed"

@@ -8,10 +8,17 @@ message classes both fit), and nothing of nodes, topics or torch. Imported by ``
 from streaming_net_ros.wire.camera import decode_camera, fit_image, write_rgb8
 from streaming_net_ros.wire.fields import read_fields, write_field
 from streaming_net_ros.wire.stamps import read_stamp_ns, write_stamp_ns
-from streaming_net_ros.wire.state import StateFormat, read_state, write_state
+from streaming_net_ros.wire.state import (
+    StateFormat,
+    StateMessage,
+    read_state,
+    write_state,
+    write_tensor,
+)
 
 __all__ = [
     "StateFormat",
+    "StateMessage",
     "decode_camera",
     "fit_image",
     "read_fields",
@@ -21,4 +28,5 @@ __all__ = [
     "write_rgb8",
     "write_stamp_ns",
     "write_state",
+    "write_tensor",
 ]

@@ -4,13 +4,15 @@ The payload is the state in the order height, width, channel, little-endian, wit
 bytes of torch's channels-last memory, so that encoding and decoding are views. A vector is one
 row of ``32FC1``. Half precision is ``16FC<n>`` and an image input's state stays ``8UC<n>``.
 
-The capture time of the newest image that can have influenced the state travels in
-``header.frame_id`` as a decimal number of nanoseconds: age needs no second topic to be joined.
+What the state is made of (its origin) travels in ``header.frame_id`` as a few decimal numbers, so
+that age and holds need no second topic to be joined: capture time of the newest image inside in
+ns, that image's frame, the share of held paths, and in realtime the time of sending in ns.
 """
 
 from __future__ import annotations
 
 import array
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -19,10 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streaming_net_ros.errors import StateError
+from streaming_net_ros.frames import Origin
 from streaming_net_ros.wire.stamps import read_stamp_ns, write_stamp_ns
 
 _PREFIXES = {"uint8": "8UC", "float16": "16FC", "float32": "32FC"}
-_REMEDY = "start all nodes with one network file"
+_REMEDY = "start all nodes with one network file and one version of the package"
+_LABEL = re.compile(
+    r"(-?\d{1,19}) (-?\d{1,19}) ([01]|0\.\d{1,20}|\d\.?\d{0,20}e-\d{1,3})( \d{1,19})?", re.ASCII
+)
 
 
 class ImageMessage(Protocol):
@@ -82,12 +88,32 @@ class StateFormat:
         return self.rows * self.step_bytes
 
 
+@dataclass(frozen=True)
+class StateMessage:
+    """What a message says.
+
+    Attributes:
+        payload: the flat numbers, in the order height, width, channel; a view of the message's
+            memory (of the other byte order, a copy).
+        stamp_ns: the frame's grid stamp.
+        origin: what the state is made of.
+        sent_ns: when it was sent, by the sender's system clock; None in lockstep.
+    """
+
+    payload: NDArray[Any]
+    stamp_ns: int
+    origin: Origin
+    sent_ns: int | None
+
+
 def write_state(
     message: ImageMessage,
     form: StateFormat,
     payload: NDArray[Any],
     stamp_ns: int,
-    captured_ns: int,
+    origin: Origin,
+    *,
+    sent_ns: int | None = None,
 ) -> None:
     """Fill a message with a state.
 
@@ -96,7 +122,21 @@ def write_state(
         form: what the edge carries.
         payload: the numbers, flat, in the order height, width, channel.
         stamp_ns: the frame's grid stamp.
-        captured_ns: capture time of the newest image inside.
+        origin: what the state is made of.
+        sent_ns: the system clock's time; None in lockstep, where results do not depend on time.
+
+    Raises:
+        StateError: the payload is not of that format.
+    """
+    write_tensor(message, form, payload)
+    write_stamp_ns(message.header.stamp, stamp_ns)
+    sent = "" if sent_ns is None else f" {sent_ns}"
+    held = origin.held if 0 < origin.held < 1 else int(origin.held)
+    message.header.frame_id = f"{origin.captured_ns} {origin.image_frame} {held}{sent}"
+
+
+def write_tensor(message: ImageMessage, form: StateFormat, payload: NDArray[Any]) -> None:
+    """Fill a message's image with numbers; the header is left alone.
 
     Raises:
         StateError: the payload is not of that format.
@@ -108,8 +148,6 @@ def write_state(
             expected=f"{form.shape} {form.dtype}",
             got=f"{payload.size} numbers of {payload.dtype}",
         )
-    write_stamp_ns(message.header.stamp, stamp_ns)
-    message.header.frame_id = str(captured_ns)
     message.height, message.width = form.rows, form.columns
     message.encoding = form.encoding
     message.is_bigendian = 0
@@ -120,15 +158,11 @@ def write_state(
     message.data = data
 
 
-def read_state(message: ImageMessage, form: StateFormat) -> tuple[NDArray[Any], int, int]:
+def read_state(message: ImageMessage, form: StateFormat) -> StateMessage:
     """The state in a message.
 
-    Returns:
-        The flat payload (a view of the message's memory; of the other byte order, a copy), the
-        frame's stamp and the capture time of the newest image inside, both in ns.
-
     Raises:
-        StateError: another shape, type or size than the edge carries, or no capture time.
+        StateError: another shape, type or size than the edge carries, or no origin.
     """
     got = (message.height, message.width, message.encoding)
     expected = (form.rows, form.columns, form.encoding)
@@ -148,19 +182,25 @@ def read_state(message: ImageMessage, form: StateFormat) -> tuple[NDArray[Any], 
             got=f"step {message.step}, {len(message.data)} bytes",
             remedy=_REMEDY,
         )
-    captured = message.header.frame_id
-    if not (captured.isascii() and captured.removeprefix("-").isdigit() and len(captured) < 21):
+    label = _LABEL.fullmatch(message.header.frame_id)
+    if label is None:
         raise StateError(
-            "a state without a capture time arrived",
+            "a state that does not tell its capture time arrived",
             where=f"topic state/{form.name}: header.frame_id",
-            expected="nanoseconds as a decimal number",
-            got=captured,
+            expected="capture time (ns), image's frame, held share, and in realtime sent (ns)",
+            got=message.header.frame_id,
             remedy=_REMEDY,
         )
+    captured, image_frame, held, sent = label.groups()
     payload = np.frombuffer(message.data, dtype=form.dtype)
     if bool(message.is_bigendian) != (sys.byteorder == "big"):
         payload = payload.byteswap()
-    return payload, read_stamp_ns(message.header.stamp), int(captured)
+    return StateMessage(
+        payload,
+        read_stamp_ns(message.header.stamp),
+        Origin(int(captured), int(image_frame), float(held)),
+        None if sent is None else int(sent),
+    )
 
 
 def _little(payload: NDArray[Any]) -> NDArray[Any]:

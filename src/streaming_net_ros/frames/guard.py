@@ -1,0 +1,86 @@
+"""Safety of an output: an answer that is too old, or too much of which stood in, does not leave.
+
+Pure, with the clock handed in. One guard belongs to one output; the node that publishes it asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from streaming_net_ros.frames.grid import FrameGrid
+from streaming_net_ros.frames.origin import Origin, capture_time_ns
+
+
+class Verdict(Enum):
+    """What may be done with an output now."""
+
+    ANSWER = "the answer may leave"
+    STOP = "it must stop now: send the safe command, once"
+    STOPPED = "it has stopped already: send nothing"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How bad an answer may be.
+
+    Attributes:
+        max_age_ns: since the capture of the newest image inside; None: any.
+        max_held: largest share of held paths, 0 to 1; None: any.
+    """
+
+    max_age_ns: int | None = None
+    max_held: float | None = None
+
+
+class OutputGuard:
+    """Judges the answers of one output, and its silence. Not thread-safe.
+
+    Args:
+        limits: of the output.
+        grid: the frame grid.
+
+    Attributes:
+        reason: why the output has stopped, in words; None while it has not.
+        stops: how often it has.
+    """
+
+    def __init__(self, limits: Limits, grid: FrameGrid) -> None:
+        self._limits = limits
+        self._grid = grid
+        self._newest_ns: int | None = None  # capture time of the newest answer that left
+        self.reason: str | None = None
+        self.stops = 0
+
+    def judge(self, origin: Origin, now_ns: int) -> Verdict:
+        """An answer is ready. It resumes by itself: a good answer ends a stop."""
+        captured_ns = capture_time_ns(origin, self._grid)
+        reason = self._too_old(captured_ns, now_ns)
+        most = self._limits.max_held
+        if reason is None and most is not None and origin.held > most:
+            reason = f"{origin.held:.0%} of its paths held, the limit is {most:.0%}"
+        if reason is not None:
+            return self._stop(reason)
+        self.reason = None
+        self._newest_ns = captured_ns
+        return Verdict.ANSWER
+
+    def watch(self, now_ns: int) -> Verdict:
+        """No answer is ready: has the last one that left become too old?"""
+        if self._newest_ns is None or self._newest_ns > now_ns:  # none yet, or time jumped back
+            return Verdict.STOPPED
+        reason = self._too_old(self._newest_ns, now_ns)
+        return Verdict.ANSWER if reason is None else self._stop(f"no newer answer; {reason}")
+
+    def _too_old(self, captured_ns: int, now_ns: int) -> str | None:
+        limit_ns = self._limits.max_age_ns
+        age_ns = now_ns - captured_ns
+        if limit_ns is None or age_ns <= limit_ns:
+            return None
+        return f"{age_ns / 1e6:.0f} ms old, the limit is {limit_ns / 1e6:g} ms"
+
+    def _stop(self, reason: str) -> Verdict:
+        is_new = self.reason is None
+        self.reason = reason
+        self.stops += is_new
+        return Verdict.STOP if is_new else Verdict.STOPPED
