@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.errors import LedgerError, ParameterError
 from streaming_net_ros.paths import find_network
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ def run(
     ] = False,
     record: Annotated[
         Path | None, typer.Option(help="Write what the responses' subscribers got to this bag.")
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="Write what was computed from what to this file: see 'replay'."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights, instead of the file's.")] = None,
     rate_hz: Annotated[
@@ -87,6 +91,12 @@ def run(
         )
     if reference is not None:
         parse_reference(reference)
+    if ledger is not None and ledger.exists():
+        raise LedgerError(
+            "will not write over what exists",
+            where=str(ledger),
+            remedy="remove it or choose another file",
+        )
     part = parse_part(judge, "--judge")
     path = find_network(network).resolve()
     spec = read_network_file(path)
@@ -97,6 +107,7 @@ def run(
         mode="realtime" if mode == "realtime" else "lockstep",
         rate_hz=rate_hz,
         device=device,
+        ledger=None if ledger is None else ledger.resolve(),
     )
     feed = _feed(spec, bag, video, camera, image_topic, _pairs(topic or []), images)
     shares = _processes(spec, settings, namespace) if processes else None

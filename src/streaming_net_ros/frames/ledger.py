@@ -2,8 +2,9 @@
 
 In realtime the machine decides which inputs a frame gets. The ledger keeps these decisions, a line
 of JSON each: images by frame and capture time, and for every frame of a group the frames of its
-inputs. It is the rollout as it really happened; `network.replay` computes it again. Every process
-appends to a file of its own; the lines of several are brought into order by their times.
+inputs. It is the rollout as it really happened; `network.replay` computes it again. All processes
+of a host append to one file, also those that were started again; the lines of several hosts are
+brought into order by their times.
 
 Knows files and JSON, no torch and no ROS.
 """
@@ -11,17 +12,20 @@ Knows files and JSON, no torch and no ROS.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from streaming_net_ros.errors import LedgerError
 
-VERSION = 1
+_STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class RunHead:
     rate_hz: float
     mode: str
     members: tuple[str, ...] = field(default=(), compare=False)
+    version: Literal[1] = 1
+    kind: Literal["run"] = "run"
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class InputLine:
     captured_ns: int
     values: tuple[float, ...] | None
     at_ns: int
+    kind: Literal["input"] = "input"
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,8 @@ class FrameLine:
     is_finite: bool
     work_ns: int
     at_ns: int
+    kind: Literal["frame"] = "frame"
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
 @dataclass(frozen=True)
@@ -108,23 +119,21 @@ class AnswerLine:
     frame: int
     has_left: bool
     at_ns: int
+    kind: Literal["answer"] = "answer"
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
 Line = InputLine | FrameLine | AnswerLine
-_KINDS: dict[str, type[Any]] = {
-    "head": RunHead,
-    "input": InputLine,
-    "frame": FrameLine,
-    "answer": AnswerLine,
-}
-_NAMES = {kind: name for name, kind in _KINDS.items()}
+_READER: TypeAdapter[RunHead | Line] = TypeAdapter(
+    Annotated[RunHead | InputLine | FrameLine | AnswerLine, Field(discriminator="kind")]
+)
 
 
 class LedgerWriter:
     """Appends lines to a file. May be called from any thread. A context manager.
 
-    A line is written as a whole and at once, so that a process that is killed loses at most the
-    line that it was at.
+    A line is written whole and at once: a process that is killed loses nothing that it has told,
+    and lines of several processes do not mix.
 
     Raises:
         LedgerError: the file cannot be written.
@@ -133,7 +142,7 @@ class LedgerWriter:
     def __init__(self, path: Path, head: RunHead) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8", buffering=1)
+            self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
             raise LedgerError(f"cannot write ({error.strerror})", where=str(path)) from None
         self._lock = threading.Lock()
@@ -152,18 +161,17 @@ class LedgerWriter:
 
     def write(self, line: Line | RunHead) -> None:
         """Append a line."""
-        told: dict[str, Any] = {"kind": _NAMES[type(line)], **asdict(line)}
-        if isinstance(line, RunHead):
-            told["version"] = VERSION
-        text = json.dumps(told, separators=(",", ":"))
+        text = json.dumps(asdict(line), separators=(",", ":"))
         with self._lock:
-            if not self._file.closed:
-                self._file.write(text + "\n")
+            if self._file is not None:
+                os.write(self._file, (text + "\n").encode())
 
     def close(self) -> None:
         """Write no more."""
         with self._lock:
-            self._file.close()
+            if self._file is not None:
+                os.close(self._file)
+            self._file = None
 
 
 def system_ns() -> int:
@@ -172,17 +180,17 @@ def system_ns() -> int:
 
 
 def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
-    """What several processes of one run wrote, in the order of time.
+    """What the processes of one run wrote, in the order of time.
 
     Args:
-        paths: the files; a folder stands for all ``*.jsonl`` in it.
+        paths: a file for each host.
 
     Raises:
         LedgerError: a file that is missing, of another kind, or of another run.
     """
     head: RunHead | None = None
     lines: list[Line] = []
-    for path in _files(paths):
+    for path in paths:
         for number, line in _lines(path):
             if not isinstance(line, RunHead):
                 lines.append(line)
@@ -204,14 +212,6 @@ def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
     return head, lines
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(path.glob("*.jsonl"))
-        else:
-            yield path
-
-
 def _lines(path: Path) -> Iterator[tuple[int, RunHead | Line]]:
     try:
         texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -219,23 +219,14 @@ def _lines(path: Path) -> Iterator[tuple[int, RunHead | Line]]:
         raise LedgerError(f"cannot read ({type(error).__name__})", where=str(path)) from None
     for number, text in enumerate(texts, 1):
         try:
-            yield number, _parsed(json.loads(text))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            yield number, _READER.validate_json(text, strict=True)
+        except ValidationError as error:
             if number == len(texts) and not text.endswith("\n"):
                 return  # its process was killed at this line
+            found = error.errors()[0]
+            place = ".".join(str(part) for part in found["loc"][1:])
             raise LedgerError(
-                f"not a line of a ledger ({error})",
+                f"not a line of a ledger: {place + ': ' if place else ''}{found['msg']}",
                 where=f"{path}: line {number}",
                 remedy="give a file that 'run --ledger' wrote",
             ) from None
-
-
-def _parsed(told: dict[str, Any]) -> RunHead | Line:
-    kind = _KINDS[told.pop("kind")]
-    if kind is RunHead and told.pop("version") != VERSION:
-        raise ValueError(f"of another version than {VERSION}")
-    for name, value in told.items():
-        if isinstance(value, list):
-            told[name] = tuple(value)
-    line: RunHead | Line = kind(**told)
-    return line

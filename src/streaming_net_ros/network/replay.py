@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -108,7 +107,7 @@ def replay(
         LedgerError: a line needs a state that no line before it gives.
     """
     states: dict[str, dict[int, StampedState]] = {node: {} for node in network.rollout.graph.nodes}
-    waiting: deque[Line] = deque()
+    waiting: list[Line] = []
 
     def is_known(line: Line) -> bool:
         if not isinstance(line, FrameLine):
@@ -123,23 +122,41 @@ def replay(
             del kept[next(iter(kept))]
 
     newest: dict[str, StampedState] = {}
+
+    def done(line: Line) -> Iterator[GroupFrame | AnswerLine]:
+        if isinstance(line, InputLine):
+            put(line.name, line.frame, _input_state(network, line, picture))
+        elif isinstance(line, AnswerLine):
+            yield line
+        else:
+            state = _computed(network, line, states, newest)
+            if line.is_finite:
+                newest[line.group] = state
+                put(line.group, line.frame, state)
+                yield GroupFrame(line.group, line.frame, state)
+
     for line in _checked(network, lines):
-        # Hosts' clocks differ a little: a line may come before one that it needs.
         waiting.append(line)
-        while waiting and is_known(waiting[0]):
-            told = waiting.popleft()
-            if isinstance(told, InputLine):
-                put(told.name, told.frame, _input_state(network, told, picture))
-            elif isinstance(told, AnswerLine):
-                yield told
-            else:
-                state = _computed(network, told, states, newest)
-                if told.is_finite:
-                    newest[told.group] = state
-                    put(told.group, told.frame, state)
-                    yield GroupFrame(told.group, told.frame, state)
-    if waiting and isinstance(waiting[0], FrameLine):
-        raise _missing(waiting[0], states)
+        # Hosts' clocks differ a little: a line may come before one that it needs, and then waits,
+        # and with it whatever follows of its group.
+        while (ready := _first_ready(waiting, is_known)) is not None:
+            waiting.remove(ready)
+            yield from done(ready)
+    lacking = next((line for line in waiting if isinstance(line, FrameLine)), None)
+    if lacking is not None:
+        raise _missing(lacking, states)
+
+
+def _first_ready(waiting: Sequence[Line], is_known: Callable[[Line], bool]) -> Line | None:
+    held_up: set[str] = set()
+    for line in waiting:
+        if isinstance(line, InputLine) or (isinstance(line, AnswerLine) and not held_up):
+            return line
+        if isinstance(line, FrameLine):
+            if line.group not in held_up and is_known(line):
+                return line
+            held_up.add(line.group)
+    return None
 
 
 def _checked(network: StreamingNetwork, lines: Iterable[Line]) -> Iterator[Line]:
