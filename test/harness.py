@@ -87,7 +87,7 @@ class Robot:
 
 
 @contextmanager
-def composed(path, namespace, **settings):
+def composed(path, namespace, ros_arguments=(), **settings):
     """A running container with all members, and a robot beside it."""
     from rclpy.node import Node
 
@@ -95,7 +95,8 @@ def composed(path, namespace, **settings):
     from streaming_net_ros.nodes.host import Host
     from streaming_net_ros.nodes.settings import Settings
 
-    with Host(["--ros-args", "-r", f"__ns:=/{namespace}"], handles_signals=False) as host:
+    arguments = ["--ros-args", "-r", f"__ns:=/{namespace}", *ros_arguments]
+    with Host(arguments, handles_signals=False) as host:
         node = Node("container", context=host.context)
         host.add(node)
         container = Container(node, Settings(Path(path), **settings))

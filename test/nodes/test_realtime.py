@@ -1,0 +1,170 @@
+"""Realtime over ROS: what goes wrong is stopped where it arises, said by name, and ends by itself."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from harness import composed
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def tiny_path(write_network, tiny):
+    return write_network(tiny)
+
+
+@pytest.fixture
+def guarded_path(write_network, tiny):
+    """The control output stops beyond 300 ms, with a command of its own."""
+    tiny["outputs"]["drive"] |= {"max_age_ms": 300, "safe": {"angular.z": 0.25, "linear.x": -1}}
+    return write_network(tiny)
+
+
+def member(container, name):
+    return next(m for m in container.members if m.get_name() == name)
+
+
+def is_safe(message):
+    return (message.twist.angular.z, message.twist.linear.x) == (0.25, -1.0)
+
+
+def test_an_output_stops_once_with_its_safe_command_and_resumes_by_itself(
+    guarded_path, namespace
+):
+    with composed(guarded_path, namespace, mode="realtime", rate_hz=50.0) as (container, robot):
+        head = member(container, "head")
+        robot.look()
+        assert robot.host.spin(lambda: any(map(is_safe, robot.answers)), 10)  # no camera any more
+        assert not is_safe(robot.answers[0])
+        health = head.health()
+        assert any("drive has stopped" in error for error in health.errors)
+        robot.host.spin(lambda: False, 0.5)
+        assert sum(map(is_safe, robot.answers)) == 1 and is_safe(robot.answers[-1])
+        heard = len(robot.answers)
+        robot.look()
+        assert robot.hears(heard + 1) and not is_safe(robot.answers[heard])
+        assert not any("stopped" in error for error in head.health().errors)
+        assert head.health().values["stops/drive"] == "1"
+
+
+def test_the_limit_of_an_age_can_be_set_for_all_control_outputs(tiny_path, namespace):
+    settings = {"mode": "realtime", "rate_hz": 50.0, "max_age_ms": 100.0}
+    with composed(tiny_path, namespace, **settings) as (container, robot):
+        robot.look()
+        head = member(container, "head")
+        assert robot.host.spin(lambda: head.health().values["stops/drive"] == "1", 10)
+
+
+def test_a_state_that_is_no_number_is_stopped_at_the_group_where_it_arises(tiny_path, namespace):
+    with composed(tiny_path, namespace, mode="realtime", rate_hz=50.0) as (container, robot):
+        robot.look()
+        assert robot.hears(1)
+        memory = member(container, "memory")
+        with torch.no_grad():
+            next(memory._layers.parameters()).fill_(math.nan)
+        heard = len(robot.answers)
+        for more in range(1, 6):
+            robot.look()
+            assert robot.hears(heard + more)
+        assert all(math.isfinite(m.twist.angular.z) for m in robot.answers)
+        assert "NaN or infinite" in memory.health().errors[0]
+        for name in ("deep", "head", "stem"):
+            assert not member(container, name).health().errors
+        assert container.failure is None
+
+
+def test_a_state_that_is_no_number_ends_a_lockstep_run_by_name(tiny_path, namespace):
+    with composed(tiny_path, namespace) as (container, robot):
+        with torch.no_grad():
+            next(member(container, "memory")._layers.parameters()).fill_(math.nan)
+        robot.look(3)
+        assert robot.host.spin(lambda: container.failure is not None, 10)
+        assert "group memory" in str(container.failure) and "NaN" in str(container.failure)
+
+
+def test_a_silent_camera_and_a_silent_group_are_named_and_heard_again(tiny_path, namespace):
+    with composed(tiny_path, namespace, mode="realtime", rate_hz=50.0) as (container, robot):
+        source = member(container, "frame_source")
+
+        def said(text):
+            return lambda: any(text in error for error in source.health().errors)
+
+        robot.look()
+        assert robot.host.spin(said("camera 'image' has been silent"), 10)
+        member(container, "deep").trigger_deactivate()
+
+        def look_until(condition):
+            robot.look()
+            return condition()
+
+        missed = said("group 'deep' has been silent")
+        assert robot.host.spin(lambda: look_until(missed), 10)
+        assert not said("camera")() and not said("group 'stem'")()
+        member(container, "deep").trigger_activate()
+        assert robot.host.spin(lambda: look_until(lambda: not missed()), 10)
+
+
+def test_measured_times_are_topics_and_values_of_diagnostics(tiny_path, namespace):
+    from geometry_msgs.msg import Vector3Stamped
+
+    names = ["group/stem/work_ms", "edge/stem/head/wait_ms", "edge/image/stem/age_ms",
+             "response/drive/early_ms", "response/drive/full_ms", "response/drive/held"]  # fmt: skip
+    with composed(tiny_path, namespace, mode="realtime", rate_hz=50.0) as (container, robot):
+        heard = {name: [] for name in names}
+        for name in names:
+            robot.node.create_subscription(
+                Vector3Stamped, f"debug/{name}", heard[name].append, 10
+            )
+
+        def complete():
+            robot.look()
+            return all(heard.values())
+
+        assert robot.host.spin(complete, 20), {n for n, h in heard.items() if not h}
+        assert all(m.vector.x >= 0 for messages in heard.values() for m in messages)
+        full = heard["response/drive/full_ms"][0].vector.x
+        assert full > heard["response/drive/early_ms"][0].vector.x
+        values = member(container, "head").health().values
+        for name in ("work_p99_ms", "wait_max_ms/stem", "age_p50_ms/deep", "early_p50_ms/drive"):
+            assert math.isfinite(float(values[name])), name
+
+
+def test_nobody_offers_debug_topics_if_told_so(tiny_path, namespace):
+    settings = {"mode": "realtime", "debug_topics": False}
+    with composed(tiny_path, namespace, **settings) as (_, robot):
+        robot.look()
+        assert robot.hears(1)
+        assert not [t for t, _ in robot.node.get_topic_names_and_types() if "/debug/" in t]
+
+
+def test_ros_time_that_jumps_back_begins_anew_and_is_told(tiny_path, namespace):
+    from rosgraph_msgs.msg import Clock
+
+    from streaming_net_ros.wire import write_stamp_ns
+
+    begin_ns = 10**18
+    with composed(
+        tiny_path, namespace, ["-p", "use_sim_time:=true"], mode="realtime"
+    ) as (container, robot):
+        clock = robot.node.create_publisher(Clock, "/clock", 10)
+        assert robot.host.spin(lambda: clock.get_subscription_count() > 0, 10)
+
+        def tick(frame):
+            now = Clock()
+            write_stamp_ns(now.clock, begin_ns + container.grid.stamp_ns(frame))
+            clock.publish(now)
+            wanted = begin_ns + container.grid.stamp_ns(frame)
+            assert robot.host.spin(lambda: container.pool.now_ns() == wanted, 10)
+
+        for frame in (100, 101, 102, 3, 4, 5):  # played in a loop
+            tick(frame)
+            robot.sent = frame
+            heard = len(robot.answers)
+            robot.look()
+            assert robot.hears(heard + 1), frame
+        assert member(container, "frame_source").health().values["clock_jumps"] != "0"
+        assert member(container, "stem").health().values["clock_jumps"] == "1"
