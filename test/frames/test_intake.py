@@ -37,18 +37,36 @@ def test_realtime_gives_an_image_the_frame_in_which_it_arrives():
     assert (fed.frame, fed.captured_ns, fed.image) == (12, 3, "a")
 
 
-def test_realtime_moves_a_second_image_to_the_next_tick_and_lets_a_third_displace_it():
+def test_a_second_image_within_a_frame_is_the_next_frame_and_a_third_one_waits():
     intake = Intake(GRID, "realtime")
     intake.offer(1, "a", 1210 * MS)
     assert intake.take(1210 * MS).frame == 12
-    assert intake.offer(2, "b", 1250 * MS) is Offer.TAKEN
-    assert intake.take(1250 * MS) is None
-    assert intake.wake_at_ns() == 1300 * MS
-    assert intake.offer(3, "c", 1290 * MS) is Offer.TAKEN
+    intake.offer(2, "b", 1250 * MS)
+    assert intake.take(1250 * MS).frame == 13
+    intake.offer(3, "c", 1280 * MS)
+    assert intake.take(1280 * MS) is None and intake.wake_at_ns() == 1300 * MS
+    intake.offer(4, "d", 1290 * MS)
     assert intake.counts[Offer.DISPLACED] == 1
     fed = intake.take(1300 * MS)
-    assert (fed.frame, fed.image) == (13, "c")
-    assert intake.dropped == 1
+    assert (fed.frame, fed.image) == (14, "d")
+
+
+@given(st.integers(0, 99), st.integers(1, 3))
+def test_a_camera_at_the_grids_rate_is_never_held_up_for_long_whatever_came_before(phase, burst):
+    intake = Intake(GRID, "realtime")
+    now = 5000 * MS
+    for _ in range(burst):  # several images in one frame
+        now += MS
+        intake.offer(now, "burst", now)
+        intake.take(now)
+    waits = []
+    for frame in range(52, 60):
+        arrived = frame * 100 * MS + phase * MS
+        if (wake := intake.wake_at_ns()) is not None and wake <= arrived:
+            intake.take(wake)
+        intake.offer(arrived, "image", arrived)
+        waits.append(intake.take(arrived) is None)
+    assert not any(waits[2:])
 
 
 def test_realtime_uses_no_image_twice_and_none_that_was_overtaken():

@@ -2,8 +2,8 @@
 
 Lockstep: the first image's capture time, rounded to the grid, is the first frame; every further
 image is the next frame, none is lost. Realtime: an image belongs to the frame that is under way
-when it arrives; a second one within a frame is moved to the next frame, a third one displaces it
-(the newest wins, what is displaced is counted). An image that is stamped like its predecessor, or
+when it arrives; a second one within a frame is the next frame, at once; a third one waits for its
+time, and is displaced by a fourth (the newest wins, what is displaced is counted). An image that is stamped like its predecessor, or
 a little older, is not used; stamps that fall far back are a camera that has started anew. Missing
 images are not the intake's business: the mailboxes hold. Pure, with the clock handed in; owned by
 the frame source.
@@ -125,7 +125,7 @@ class Intake(Generic[Image]):
     def next_frame(self, now_ns: int = 0) -> int | None:
         """The frame that the oldest waiting image will be, or None if none waits or it is early.
 
-        Realtime: an image whose frame is taken waits for the next tick.
+        Realtime: an image whose frame is taken is the next frame; it waits if that is taken too.
         """
         if self.mode == "realtime":
             self._notice(now_ns)
@@ -137,15 +137,22 @@ class Intake(Generic[Image]):
         frame = self.grid.frame_at(arrived_ns)
         if self._last is not None and frame <= self._last:
             frame = self._last + 1
-            if self.grid.frame_at(now_ns) < frame:
-                return None
-        return frame
+        return frame if now_ns >= self._earliest_ns(frame) else None
+
+    def _earliest_ns(self, frame: int) -> int:
+        """When an image may become a frame: not more than one frame before its time.
+
+        Waiting for the tick would never end: a camera at the grid's own rate, once a frame ahead,
+        would be held up by most of a period for good.
+        """
+        return self.grid.stamp_ns(frame - 1)
 
     def wake_at_ns(self) -> int | None:
         """Realtime: when an image that waits for its frame's tick may be taken."""
         if self.mode == "lockstep" or not self._waiting or self._last is None:
             return None
-        return self.grid.stamp_ns(max(self.grid.frame_at(self._waiting[0][0]), self._last + 1))
+        frame = max(self.grid.frame_at(self._waiting[0][0]), self._last + 1)
+        return self._earliest_ns(frame)
 
     def next_capture_ns(self) -> int:
         """Capture time of the oldest waiting image.

@@ -390,7 +390,7 @@ class Mailbox(Generic[State]):
     def _arrive_in_time(self, source: str, given: Input[State], deadline: Deadline) -> Arrival:
         """Realtime: any order, any gap."""
         run, box, frame = self._run, self._run.sources[source], given.frame
-        newest_image = deadline.grid.frame_at(self._now_ns) + max(1, deadline.hold_limit_frames)
+        newest_image = deadline.grid.frame_at(self._now_ns) + 2 + deadline.hold_limit_frames
         if frame - self.rule.first_frames[source] > newest_image:
             return Arrival.FUTURE  # kept, it would pass for the newest one for ever
         due = frame + box.delay

@@ -54,10 +54,11 @@ def is_of_this_clock(captured_ns: int, arrived_ns: int, grid: FrameGrid) -> bool
 def capture_time_ns(origin: Origin, grid: FrameGrid) -> int:
     """Realtime: since when the age of a state counts, in ROS time.
 
-    The capture stamp, where it is of this clock; otherwise the beginning of the frame in which the
-    image arrived, so that an age is never taken for smaller than it is since the arrival.
+    The capture stamp, where it is of this clock; otherwise the beginning of the frame before the
+    image's, in which it may have arrived already: an age is never taken for smaller than the time
+    since the arrival.
     """
-    begun_ns = grid.stamp_ns(origin.image_frame)
-    if is_of_this_clock(origin.captured_ns, begun_ns, grid):
+    arrived_before_ns = grid.stamp_ns(origin.image_frame + 1)
+    if is_of_this_clock(origin.captured_ns, arrived_before_ns, grid):
         return origin.captured_ns
-    return begun_ns
+    return grid.stamp_ns(origin.image_frame - 1)

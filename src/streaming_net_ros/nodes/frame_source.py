@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
 
 _STALL_S = 1.0
+_START_NS = 10**10  # how long processes of groups may take to come up
 _WATCH_PERIOD_S = 0.25
 _Payloads = dict[str, tuple[NDArray[Any], int]]  # per input: flat numbers, capture time
 
@@ -137,7 +138,7 @@ class FrameSource(MemberNode):
         self._window = FlowWindow(self.container.rollout, settings.window_frames)
         silence_ns = round(settings.watchdog_periods * self.container.grid.period_ns)
         self._cameras = Watch(self.container.spec.inputs, silence_ns)
-        self._groups = Watch(self.container.rules, silence_ns)
+        self._groups = Watch(self.container.rules, silence_ns, _START_NS)
         self._silent: dict[str, str] = {}  # by name: what is said of it
         self._waiting_for = set(self.container.rules) if settings.mode == "lockstep" else set()
         self._is_matched = settings.mode == "realtime"
