@@ -10,11 +10,13 @@ import yaml
 
 from networks import TINY
 from streaming_net_ros.errors import NetworkFileError, RolloutError, StreamingNetError
+from streaming_net_ros.frames import Deadline, FrameGrid, Period
 from streaming_net_ros.network import (
     StreamingNetwork,
     parse_network,
     read_network_file,
     rollout_of,
+    rules_of,
     state_shapes,
 )
 from streaming_net_ros.theory import format_table, sequential
@@ -123,6 +125,18 @@ def test_inputs_are_normalised_per_channel(tiny):
     _, out = network.step(state, {})
     expected = [(0.2 - m) / s for m, s in ((0.4, 0.2), (0.5, 0.2), (0.6, 0.25))]
     assert torch.allclose(out["s"][0, :, 0, 0], torch.tensor(expected))
+
+
+def test_an_edge_may_have_a_wait_and_a_hold_of_its_own(tiny):
+    tiny["groups"][3]["edges"][1] |= {"wait_periods": 0.25, "hold_frames": 2}
+    tiny["groups"][2] |= {"every": 4, "offset": 3}
+    spec = parse_network(tiny)
+    grid = FrameGrid(10)
+    rules = rules_of(spec, rollout_of(spec), Deadline(grid, grid.period_ns, 10))
+    waits = {s: (d.wait_ns, d.hold_limit_frames) for s, d in rules["head"].deadlines.items()}
+    assert waits == {"stem": (100_000_000, 10), "deep": (25_000_000, 2)}
+    assert rules["deep"].period == Period(4, 3) and rules["head"].period == Period()
+    assert rules_of(spec, rollout_of(spec))["deep"].period == Period(4, 3)
 
 
 def test_a_hybrid_rollout_names_the_edges_that_differ(tiny):
@@ -394,6 +408,15 @@ BROKEN = {
     "twist element that the state lacks": (
         _set(["outputs", "drive", "fields"], {"angular.z": 7}), "outputs.drive", "elements"),
     "limits the wrong way": (_set(["outputs", "drive", "limits"], [1, -1]), "outputs.drive", "least"),
+    "a period of none": (_set(["groups", 0, "every"], 0), "groups[0].every", "greater than or equal to 1"),
+    "an offset beyond the period": (_set(["groups", 0, "offset"], 1), "groups[0]", "below 'every' (1)"),
+    "a wait that is negative": (_set(["groups", 0, "edges", 0, "wait_periods"], -0.1), "wait_periods", "greater than or equal to 0"),
+    "a hold that is a share": (_set(["groups", 0, "edges", 0, "hold_frames"], 0.5), "hold_frames", "integer"),
+    "an age of none": (_set(["outputs", "drive", "max_age_ms"], 0), "max_age_ms", "greater than 0"),
+    "a share in percent": (_set(["outputs", "drive", "max_held"], 50), "max_held", "less than or equal to 1"),
+    "a safe command that nothing sends": (_set(["outputs", "drive", "safe"], {"angular.z": 0, "linear.x": 0}), "outputs.drive", "max_age_ms"),
+    "a safe command that lacks a field": (_set(["outputs", "drive", "safe"], {"angular.z": 0}), "outputs.drive", "each of angular.z, linear.x"),
+    "a safe command of a tensor": (_set(["outputs", "features", "safe"], {}), "outputs.features", "publish: twist"),
     "unknown rollout": (_set(["rollout"], "sideways"), "rollout", "streaming"),
     "rollout of an unknown edge": (
         _set(["rollout"], {"delays": {"stem -> tail": 1}}), "rollout", "stem -> tail"),
