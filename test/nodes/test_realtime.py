@@ -1,13 +1,17 @@
-"""Realtime over ROS: what goes wrong is stopped where it arises, said by name, and ends by itself."""
+"""Realtime over ROS: trouble is stopped where it arises, said by name, and ends by itself."""
 
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 
-from harness import composed
+from harness import PERIOD_NS, composed
+from streaming_net_ros.network import OfflineRollout, StampedState
+from streaming_net_ros.wire import read_stamp_ns
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
 
@@ -32,9 +36,7 @@ def is_safe(message):
     return (message.twist.angular.z, message.twist.linear.x) == (0.25, -1.0)
 
 
-def test_an_output_stops_once_with_its_safe_command_and_resumes_by_itself(
-    guarded_path, namespace
-):
+def test_an_output_stops_once_with_its_safe_command_and_resumes_by_itself(guarded_path, namespace):
     with composed(guarded_path, namespace, mode="realtime", rate_hz=50.0) as (container, robot):
         head = member(container, "head")
         robot.look()
@@ -111,14 +113,14 @@ def test_a_silent_camera_and_a_silent_group_are_named_and_heard_again(tiny_path,
 def test_measured_times_are_topics_and_values_of_diagnostics(tiny_path, namespace):
     from geometry_msgs.msg import Vector3Stamped
 
-    names = ["group/stem/work_ms", "edge/stem/head/wait_ms", "edge/image/stem/age_ms",
-             "response/drive/early_ms", "response/drive/full_ms", "response/drive/held"]  # fmt: skip
+    names = [
+        *("group/stem/work_ms", "edge/stem/head/wait_ms", "edge/image/stem/age_ms"),
+        *(f"response/drive/{what}" for what in ("early_ms", "full_ms", "held")),
+    ]
     with composed(tiny_path, namespace, mode="realtime", rate_hz=50.0) as (container, robot):
         heard = {name: [] for name in names}
         for name in names:
-            robot.node.create_subscription(
-                Vector3Stamped, f"debug/{name}", heard[name].append, 10
-            )
+            robot.node.create_subscription(Vector3Stamped, f"debug/{name}", heard[name].append, 10)
 
         def complete():
             robot.look()
@@ -141,26 +143,56 @@ def test_nobody_offers_debug_topics_if_told_so(tiny_path, namespace):
         assert not [t for t, _ in robot.node.get_topic_names_and_types() if "/debug/" in t]
 
 
-def test_ros_time_that_jumps_back_begins_anew_and_is_told(tiny_path, namespace):
+@contextmanager
+def played(path, namespace):
+    """A network that follows /clock, as under ``ros2 bag play --clock``, and what sets the clock.
+
+    The clock shows the time of an image's capture when the image comes (see ``Robot.look``).
+    """
     from rosgraph_msgs.msg import Clock
 
     from streaming_net_ros.wire import write_stamp_ns
 
-    begin_ns = 10**18
-    with composed(
-        tiny_path, namespace, ["-p", "use_sim_time:=true"], mode="realtime"
-    ) as (container, robot):
+    arguments = ["-p", "use_sim_time:=true"]
+    with composed(path, namespace, arguments, mode="realtime") as (container, robot):
         clock = robot.node.create_publisher(Clock, "/clock", 10)
         assert robot.host.spin(lambda: clock.get_subscription_count() > 0, 10)
 
         def tick(frame):
-            now = Clock()
-            write_stamp_ns(now.clock, begin_ns + container.grid.stamp_ns(frame))
+            now, wanted_ns = Clock(), 10**18 + frame * PERIOD_NS
+            write_stamp_ns(now.clock, wanted_ns)
             clock.publish(now)
-            wanted = begin_ns + container.grid.stamp_ns(frame)
-            assert robot.host.spin(lambda: container.pool.now_ns() == wanted, 10)
+            assert robot.host.spin(lambda: container.pool.now_ns() == wanted_ns, 10)
 
-        for frame in (100, 101, 102, 3, 4, 5):  # played in a loop
+        yield container, robot, tick
+
+
+def test_realtime_is_the_offline_rollout_bit_for_bit_when_nothing_is_held(tiny_path, namespace):
+    with played(tiny_path, namespace) as (container, robot, tick):
+        for frame in range(12):
+            tick(frame)
+            robot.look()
+            assert robot.hears(frame + 1)
+        for group in container.members[1:]:
+            cadence = group._tally.cadence()
+            assert (cadence.held, cadence.absent, cadence.skipped) == (0, 0, 0), group.group_name
+        network = container.network
+    offline, answers = OfflineRollout(network), []
+    for frame in range(12):
+        picture = np.random.default_rng(frame).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        batch = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
+        stamped = {"image": StampedState(batch, 10**18 + frame * PERIOD_NS)}
+        answers += [done.state for done in offline.feed(frame, stamped) if done.group == "head"]
+    assert len(answers) == len(robot.answers) == 12
+    for heard, state in zip(robot.answers, answers, strict=True):
+        assert read_stamp_ns(heard.header.stamp) == state.captured_ns
+        assert heard.twist.angular.z == float(state.batch[0, 0])
+        assert heard.twist.linear.x == float(state.batch[0, 1])
+
+
+def test_ros_time_that_jumps_back_begins_anew_and_is_told(tiny_path, namespace):
+    with played(tiny_path, namespace) as (container, robot, tick):
+        for frame in (100, 101, 102, 3, 4, 5):  # in a loop
             tick(frame)
             robot.sent = frame
             heard = len(robot.answers)
