@@ -14,7 +14,7 @@ from streaming_net_ros.errors import BagError, ImageError, ParameterError
 from streaming_net_ros.evaluation.bags import Bag, open_bag
 from streaming_net_ros.network import ImageInput, NetworkSpec
 from streaming_net_ros.nodes import topics
-from streaming_net_ros.nodes.frame_source import message_class
+from streaming_net_ros.nodes.inputs import message_class
 from streaming_net_ros.nodes.player import Message, header_stamp_ns
 from streaming_net_ros.nodes.run import Feed
 from streaming_net_ros.wire import write_rgb8, write_stamp_ns

@@ -10,19 +10,17 @@ the image on.
 
 from __future__ import annotations
 
-import importlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image, TimeReference
+from sensor_msgs.msg import Image, TimeReference
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from streaming_net_ros.errors import ImageError, RunError, StateError
+from streaming_net_ros.errors import RunError
 from streaming_net_ros.frames import (
     Companion,
     FlowWindow,
@@ -30,20 +28,18 @@ from streaming_net_ros.frames import (
     Intake,
     Offer,
     Origin,
-    Watch,
     system_ns,
 )
 from streaming_net_ros.launching import FRAME_SOURCE
-from streaming_net_ros.network import ImageInput, VectorInput
+from streaming_net_ros.network import ImageInput
 from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health
+from streaming_net_ros.nodes.inputs import InputTopics
 from streaming_net_ros.nodes.member import MemberNode
+from streaming_net_ros.nodes.watchdog import Watchdog
 from streaming_net_ros.nodes.workers import Task
 from streaming_net_ros.wire import (
-    decode_camera,
-    fit_image,
-    read_fields,
     read_stamp_ns,
     write_stamp_ns,
     write_state,
@@ -53,7 +49,6 @@ if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
 
 _STALL_S = 1.0
-_START_NS = 10**10  # how long processes of groups may take to come up
 _WATCH_PERIOD_S = 0.25
 _Payloads = dict[str, tuple[NDArray[Any], int]]  # per input: flat numbers, capture time
 
@@ -67,8 +62,7 @@ class FrameSource(MemberNode):
         self._is_lockstep = container.settings.mode == "lockstep"
         self._paused = False
         self._steps = 0
-        self._refused = 0
-        self._last_refusal = ""
+        self._inputs = InputTopics(self, container, self._offer)
         self.fed = 0
         self.reset()
 
@@ -77,10 +71,8 @@ class FrameSource(MemberNode):
     def configure(self) -> None:
         """Join the topics and offer the services."""
         container = self.container
-        settings = container.settings
         qos = topics.reliable(container.queue_depth)
         options: dict[str, Any] = {"qos_overriding_options": topics.overridable()}
-        sensor = topics.camera(settings.mode, settings.queue_frames)
         self._frames_publisher = self.create_publisher(
             TimeReference, topics.FRAMES, qos, **options
         )
@@ -88,18 +80,8 @@ class FrameSource(MemberNode):
             name: self.create_publisher(Image, topics.state(name), qos, **options)
             for name in container.spec.inputs
         }
+        self._inputs.join()
         self._heard: list[Any] = []
-        for name, given in container.spec.inputs.items():
-            if isinstance(given, ImageInput):
-                wanted = [(Image, name), (CompressedImage, topics.compressed(name))]
-                on_message = partial(self._on_image, name, given)
-            else:
-                wanted = [(message_class(given.topic_type), name)]
-                on_message = partial(self._on_vector, name, given)
-            for message_type, topic in wanted:
-                self._heard.append(
-                    self.create_subscription(message_type, topic, on_message, sensor, **options)
-                )
         if container.hears_progress:
             # Ready announcements and progress of all groups share this queue.
             depth = container.queue_depth * max(1, len(container.rules))
@@ -136,10 +118,13 @@ class FrameSource(MemberNode):
             if name != self._primary
         }
         self._window = FlowWindow(self.container.rollout, settings.window_frames)
-        silence_ns = round(settings.watchdog_periods * self.container.grid.period_ns)
-        self._cameras = Watch(self.container.spec.inputs, silence_ns)
-        self._groups = Watch(self.container.rules, silence_ns, _START_NS)
-        self._silent: dict[str, str] = {}  # by name: what is said of it
+        self._watchdog = Watchdog(
+            self,
+            self.container.spec.inputs,
+            self._primary,
+            self.container.rules,
+            round(settings.watchdog_periods * self.container.grid.period_ns),
+        )
         self._waiting_for = set(self.container.rules) if settings.mode == "lockstep" else set()
         self._is_matched = settings.mode == "realtime"
         self._is_feeding = False
@@ -149,6 +134,7 @@ class FrameSource(MemberNode):
 
     def release(self) -> None:
         """Leave the topics."""
+        self._inputs.leave()
         for subscription in self._heard:
             self.destroy_subscription(subscription)
         for publisher in (self._frames_publisher, *self._state_publishers.values()):
@@ -160,35 +146,11 @@ class FrameSource(MemberNode):
 
     # --- arrivals (executor thread) ----------------------------------------------------------
 
-    def _on_image(self, name: str, given: ImageInput, message: Any) -> None:
-        try:
-            image = fit_image(decode_camera(message, given.colour), given.width, given.height)
-        except ImageError as error:
-            self._refuse(name, error)
-            return
-        # A view into the message would keep it whole in the queue, and rclpy may reuse it.
-        payload = np.array(image, copy=True).reshape(-1)
-        self._offer(name, payload, read_stamp_ns(message.header.stamp))
-
-    def _on_vector(self, name: str, given: VectorInput, message: Any) -> None:
-        try:
-            values = read_fields(message, given.fields, name)
-        except StateError as error:
-            self._refuse(name, error)
-            return
-        payload = np.array(values, dtype=np.float32)
-        if not np.isfinite(payload).all():
-            self._refuse(name, StateError("NaN or infinite", where=f"topic {name}", got=values))
-            return
-        header = getattr(message, "header", None)
-        now_ns = self.container.pool.now_ns()
-        self._offer(name, payload, now_ns if header is None else read_stamp_ns(header.stamp))
-
     def _offer(self, name: str, payload: NDArray[Any], stamp_ns: int) -> None:
         with self.container.pool.lock:
             if not self.is_active:
                 return
-            self._cameras.heard(name, time.monotonic_ns())
+            self._watchdog.image(name)
             if name != self._primary:
                 if not self._companions[name].offer(stamp_ns, (payload, stamp_ns)):
                     self._lose(f"a message of '{name}'")
@@ -214,11 +176,6 @@ class FrameSource(MemberNode):
                 remedy="let the publisher wait for 'frames', or raise queue_frames",
             )
         )
-
-    def _refuse(self, name: str, error: ImageError | StateError) -> None:
-        self._refused += 1
-        self._last_refusal = f"{name}: {error}"
-        self.get_logger().error(self._last_refusal, throttle_duration_sec=1.0)
 
     def _on_progress(self, message: Header) -> None:
         stamp_ns = read_stamp_ns(message.stamp)
@@ -249,7 +206,7 @@ class FrameSource(MemberNode):
         """A group has finished a frame. Called with the lock held."""
         if self.is_active:
             self._window.finished(group, frame)
-            self._groups.heard(group, time.monotonic_ns())
+            self._watchdog.progress(group)
             self._last_progress_s = time.monotonic()
             waiting = self._intake.next_frame(self.container.pool.now_ns())
             if waiting is not None and self._window.may_feed(waiting):
@@ -274,7 +231,7 @@ class FrameSource(MemberNode):
         self._window.fed(fed.frame)
         self._is_feeding = True
         self._steps = max(0, self._steps - 1)
-        self._groups.begin(time.monotonic_ns())
+        self._watchdog.fed()
         # The intake's capture time: an image without a stamp is captured on arrival.
         image = {name: (payload, fed.captured_ns) for name, (payload, _) in fed.image.items()}
         payloads = {**image, **{n: given for n, given in beside.items() if given is not None}}
@@ -377,7 +334,8 @@ class FrameSource(MemberNode):
         if self._is_lockstep:
             self._watch_standstill()
         else:
-            self._watch_silence()
+            with self.container.pool.lock:
+                self._watchdog.look(self._paused)
 
     def _watch_standstill(self) -> None:
         """Lockstep: everybody waits for whom?"""
@@ -392,26 +350,6 @@ class FrameSource(MemberNode):
                     "it died or hangs; lockstep waits for it"
                 )
         self._stalled = stalled
-
-    def _watch_silence(self) -> None:
-        """Realtime: cameras and groups that have been silent for too long are named, once each."""
-        now_ns = time.monotonic_ns()
-        with self.container.pool.lock:
-            cameras = self._cameras.silent(now_ns)
-            # Without images every group falls silent; that is the camera's fault, not theirs.
-            groups = (
-                {} if self._primary in cameras or self._paused else self._groups.silent(now_ns)
-            )
-        silent = {
-            name: f"{kind} '{name}' has been silent for {quiet_ns / 1e9:.1f} s"
-            for kind, found in (("camera", cameras), ("group", groups))
-            for name, quiet_ns in found.items()
-        }
-        for name in silent.keys() - self._silent.keys():
-            self.get_logger().error(silent[name])
-        for name in self._silent.keys() - silent.keys():
-            self.get_logger().info(f"'{name}' is heard again")
-        self._silent = silent
 
     @property
     def has_worked(self) -> bool:
@@ -437,7 +375,7 @@ class FrameSource(MemberNode):
                     for offer, count in counts.items()
                     if count and offer is not Offer.TAKEN
                 },
-                "refused_images": str(self._refused),
+                "refused_images": str(self._inputs.refused),
                 "foreign_stamps": str(foreign),
                 "clock_jumps": str(jumps),
                 "paused": str(self._paused).lower(),
@@ -451,32 +389,17 @@ class FrameSource(MemberNode):
             )
         if jumps:
             health.warnings.append(f"the clock has jumped back {jumps} times")
-        if self._refused:
-            health.errors.append(f"{self._refused} inputs refused; last: {self._last_refusal}")
+        if self._inputs.refused:
+            health.errors.append(
+                f"{self._inputs.refused} inputs refused; last: {self._inputs.last_refusal}"
+            )
         if self.is_active and not_ready:
             health.warnings.append(f"waits for groups to be ready: {', '.join(not_ready)}")
         health.errors += [f"group {g} stands still at frame {f}" for g, f in self._stalled.items()]
-        health.errors += self._silent.values()
+        health.errors += self._watchdog.silent
         return health
 
     def cadence_line(self) -> str:
         """For the report at the end of a run."""
         dropped = self._intake.dropped if self.is_active or self.fed else 0
-        return f"{self.fed} frames fed, {dropped} images dropped, {self._refused} refused"
-
-
-def message_class(name: str) -> Any:
-    """The class of ``package/msg/Type``.
-
-    Raises:
-        RunError: it is not installed here.
-    """
-    package, _, kind = name.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), kind)
-    except (ImportError, AttributeError):
-        raise RunError(
-            f"message type {name} is not installed",
-            where="inputs: topic_type",
-            remedy=f"install the ROS package {package}",
-        ) from None
+        return f"{self.fed} frames fed, {dropped} images dropped, {self._inputs.refused} refused"
