@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 from rosbags.rosbag1 import Writer as Ros1Writer
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.rosbag2 import Writer as Ros2Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -64,6 +65,12 @@ class TestWrittenIsReadBack:
         assert np.array_equal(
             read_images(toy_bag / "toy.mcap").images, read_images(toy_bag).images
         )
+
+    @pytest.mark.parametrize("kind", ["sqlite3", "sqlite3 in a compressed file"])
+    def test_so_is_a_file_of_sqlite3(self, kind, tmp_path):
+        KINDS[kind](tmp_path / "drive")
+        (file,) = (tmp_path / "drive").glob("*.db3*")
+        assert np.array_equal(read_images(file).images, read_images(tmp_path / "drive").images)
 
     def test_a_compressed_image_comes_back(self, tmp_path):
         pictures, _ = toy_drive(2)
@@ -168,6 +175,106 @@ class TestOtherFormats:
             (raw,) = bag.raw(["/cmd"])
         again = get_typestore(Stores.ROS2_KILTED).deserialize_cdr(raw.cdr, raw.type)
         assert again.twist.angular.z == -0.5 and again.header.frame_id == "base"
+
+
+def write_ros2(path, kind, *, compressed=None, files=1, frames=12):
+    """A toy drive as one of ROS 2's kinds of bags; split ones as rosbag2's recorder lays them."""
+    store = get_typestore(Stores.ROS2_KILTED)
+    pictures, steering = toy_drive(frames)
+    parts = np.array_split(np.arange(frames), files)
+    metadata = None
+    for number, part in enumerate(parts):
+        folder = path if files == 1 else path.with_name(f"{path.name}_{number}")
+        writer = Ros2Writer(folder, version=9, storage_plugin=kind)
+        if compressed is not None:
+            writer.set_compression(*compressed)
+        with writer:
+            image = writer.add_connection("/image", IMAGE, typestore=store)
+            cmd = writer.add_connection("/cmd", TWIST, typestore=store)
+            for k in part.tolist():
+                stamp_ns = START_NS + k * PERIOD_NS
+                picture, command = raw_image(stamp_ns, pictures[k]), twist(stamp_ns, steering[k])
+                writer.write(image, stamp_ns, store.serialize_cdr(picture, IMAGE))
+                writer.write(cmd, stamp_ns, store.serialize_cdr(command, TWIST))
+        if files > 1:
+            metadata = _gathered(folder, path, metadata)
+
+
+def _gathered(folder, path, metadata):
+    """Move a one-file bag's file into the split bag's folder, and its facts into its metadata."""
+    path.mkdir(exist_ok=True)
+    facts = yaml.safe_load((folder / "metadata.yaml").read_text())
+    info = facts["rosbag2_bagfile_information"]
+    for file in list(info["relative_file_paths"]):
+        (folder / file).rename(path / file)
+    if metadata is None:
+        metadata = facts
+    else:
+        whole = metadata["rosbag2_bagfile_information"]
+        whole["relative_file_paths"] += info["relative_file_paths"]
+        whole["files"] += info.get("files") or []
+        whole["message_count"] += info["message_count"]
+        whole["duration"]["nanoseconds"] += info["duration"]["nanoseconds"] + PERIOD_NS
+        for topic, more in zip(whole["topics_with_message_count"],
+                               info["topics_with_message_count"], strict=True):  # fmt: skip
+            topic["message_count"] += more["message_count"]
+    (path / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    return metadata
+
+
+def write_ros1(path, frames=12):
+    """A toy drive as a ROS 1 bag."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    pictures, steering = toy_drive(frames)
+    types = store.types
+    vector = types["geometry_msgs/msg/Vector3"]
+    with Ros1Writer(path) as writer:
+        image = writer.add_connection("/image", IMAGE, typestore=store)
+        cmd = writer.add_connection("/cmd", TWIST, typestore=store)
+        for k in range(frames):
+            stamp_ns = START_NS + k * PERIOD_NS
+            stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 10**9))
+            header = types["std_msgs/msg/Header"](seq=k, stamp=stamp, frame_id="camera")
+            picture = types[IMAGE](header, 12, 16, "rgb8", 0, 48, pictures[k].reshape(-1))
+            command = types["geometry_msgs/msg/Twist"](
+                vector(0.5, 0.0, 0.0), vector(0.0, 0.0, steering[k])
+            )
+            writer.write(image, stamp_ns, store.serialize_ros1(picture, IMAGE))
+            writer.write(cmd, stamp_ns, store.serialize_ros1(types[TWIST](header, command), TWIST))
+
+
+MCAP, SQLITE3 = StoragePlugin.MCAP, StoragePlugin.SQLITE3
+KINDS = {
+    "mcap": lambda path: write_ros2(path, MCAP),
+    "sqlite3": lambda path: write_ros2(path, SQLITE3),
+    "mcap in compressed chunks": lambda path: write_ros2(
+        path, MCAP, compressed=(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    ),
+    "sqlite3 of compressed messages": lambda path: write_ros2(
+        path, SQLITE3, compressed=(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
+    ),
+    "sqlite3 in a compressed file": lambda path: write_ros2(
+        path, SQLITE3, compressed=(CompressionMode.FILE, CompressionFormat.ZSTD)
+    ),
+    "mcap split into files": lambda path: write_ros2(path, MCAP, files=3),
+    "sqlite3 split into files": lambda path: write_ros2(path, SQLITE3, files=3),
+    "ROS 1": lambda path: write_ros1(path.with_suffix(".bag")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_bag_gives_the_same_drive(kind, tmp_path):
+    KINDS[kind](tmp_path / "drive")
+    path = tmp_path / ("drive.bag" if kind == "ROS 1" else "drive")
+    pictures, steering = toy_drive(12)
+    recording, series = read_images(path), read_series(path)
+    assert np.array_equal(recording.images, pictures.transpose(0, 3, 1, 2))
+    assert recording.captured_ns.tolist() == [START_NS + k * PERIOD_NS for k in range(12)]
+    assert np.array_equal(series.values[:, 0], steering.astype(np.float32))
+    assert np.array_equal(series.stamps_ns, recording.captured_ns)
+    with open_bag(path) as bag:
+        assert bag.counts == {"/image": 12, "/cmd": 12}
+        assert len(list(bag.raw(["/image"]))) == 12
 
 
 class TestFaultsAreOneLine:

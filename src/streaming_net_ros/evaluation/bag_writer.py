@@ -112,6 +112,11 @@ def message_type(kind: str) -> Callable[..., Any]:
     return _STORE.types[kind]
 
 
+def knows_type(kind: str) -> bool:
+    """Whether a type is one of ROS 2 itself, and can be written."""
+    return kind in _STORE.types
+
+
 def _rename_whole(part: Path, path: Path) -> None:
     """Give a finished bag its name, which rosbag2 repeats in its file and in its metadata."""
     metadata = part / "metadata.yaml"

@@ -73,7 +73,7 @@ def open_bag(path: Path | str) -> Iterator[Bag]:
     path = Path(path)
     if not path.exists():
         raise BagError("no such recording", where=str(path), remedy="give a bag's folder or file")
-    if path.suffix == ".mcap" and (path.parent / "metadata.yaml").is_file():
+    if path.suffix in (".mcap", ".db3", ".zstd") and (path.parent / "metadata.yaml").is_file():
         path = path.parent  # a rosbag2 is its folder
     try:
         reader = AnyReader([path], default_typestore=_STORE)
@@ -260,6 +260,11 @@ class Bag:
         return "there are " + ", ".join(
             f"{topic} ({kind}, {counts[topic]})" for topic, kind in self.topics.items()
         )
+
+
+def decode_message(cdr: bytes, kind: str) -> Any:
+    """A message of a standard type out of its ROS 2 (CDR) bytes."""
+    return _STORE.deserialize_cdr(cdr, kind)
 
 
 def stamp_of(message: Any, log_ns: int) -> int:

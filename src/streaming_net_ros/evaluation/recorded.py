@@ -97,7 +97,7 @@ def judge_recording(
         ParameterError: a reference that no output answers.
     """
     topic, fields = parse_reference(reference)
-    output = _output_with(spec, fields)
+    output = output_with(spec, fields)
     with open_bag(bag) as streamed:
         captured_ns = _capture_times(streamed, streamed.image_topic(image_topic))
         series = streamed.series(topic, fields)
@@ -109,7 +109,7 @@ def judge_recording(
             raise BagError(
                 f"no responses of output '{output}'", where=str(answers), got=list(recorded.topics)
             )
-        responses = recorded.series(there[0], [f"twist.{_short(field)}" for field in fields])
+        responses = recorded.series(there[0], [f"twist.{short_field(field)}" for field in fields])
     # In realtime an answer made of held states repeats its stamp: the first one counts.
     stamps_ns, chosen = np.unique(responses.stamps_ns, return_index=True)
     values = responses.values[chosen]
@@ -121,7 +121,7 @@ def judge_recording(
         references,
         first_frames=times.first_frames,
         full_frames=times.full_frames,
-        fields=[_short(field) for field in fields],
+        fields=[short_field(field) for field in fields],
         judge=part,
     )
     return Judged(output, errors, captured_ns, references, stamps_ns, values)
@@ -131,12 +131,18 @@ def _capture_times(bag: Bag, topic: str) -> NDArray[np.int64]:
     return np.array([stamp_of(m, log_ns) for log_ns, m in bag.messages(topic)], dtype=np.int64)
 
 
-def _short(field: str) -> str:
+def short_field(field: str) -> str:
+    """A field of a stamped twist as outputs name it: without ``twist.``."""
     return field.removeprefix("twist.")
 
 
-def _output_with(spec: NetworkSpec, fields: Sequence[str]) -> str:
-    wanted = {_short(field) for field in fields}
+def output_with(spec: NetworkSpec, fields: Sequence[str]) -> str:
+    """The first output whose twist has these fields.
+
+    Raises:
+        ParameterError: none has; the outputs are listed.
+    """
+    wanted = {short_field(field) for field in fields}
     for name, output in spec.outputs.items():
         if wanted <= set(output.fields):
             return name

@@ -11,7 +11,8 @@ import numpy as np
 from sensor_msgs.msg import Image
 
 from streaming_net_ros.errors import BagError, ImageError, ParameterError
-from streaming_net_ros.evaluation.bags import Bag, open_bag
+from streaming_net_ros.evaluation.bags import open_bag
+from streaming_net_ros.evaluation.inputs import input_topic
 from streaming_net_ros.network import ImageInput, NetworkSpec
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.inputs import message_class
@@ -50,7 +51,7 @@ def bag_feed(
     primary = spec.primary_input
     wanted = {**({primary: image_topic} if image_topic else {}), **(named or {})}
     with open_bag(path) as bag:
-        chosen = {name: _topic(bag, spec, name, wanted.get(name)) for name in spec.inputs}
+        chosen = {name: input_topic(bag, spec, name, wanted.get(name)) for name in spec.inputs}
         types = {}
         outgoing = {}
         for name, topic in chosen.items():
@@ -81,24 +82,6 @@ def bag_feed(
                 yield Message(topic, stamp_ns, raw.cdr, is_image, raw.log_ns)
 
     return Feed(messages(), types)
-
-
-def _topic(bag: Bag, spec: NetworkSpec, name: str, wanted: str | None) -> str:
-    given = spec.inputs[name]
-    if isinstance(given, ImageInput):
-        return bag.image_topic(wanted)
-    candidates = [topic for topic, kind in bag.topics.items() if kind == given.topic_type]
-    if wanted is not None and bag.type_of(wanted) == given.topic_type:
-        return wanted
-    if wanted is not None or len(candidates) != 1:
-        raise BagError(
-            f"which topic is the input '{name}'?",
-            where=str(bag.path),
-            expected=f"one topic of type {given.topic_type}",
-            got=wanted or candidates,
-            remedy=f"--topic {name}=TOPIC",
-        )
-    return candidates[0]
 
 
 def video_feed(source: Path | int, spec: NetworkSpec, limit: int | None = None) -> Feed:

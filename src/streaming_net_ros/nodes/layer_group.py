@@ -28,6 +28,7 @@ from streaming_net_ros.frames import (
     system_ns,
 )
 from streaming_net_ros.network.layout import from_payload, to_payload
+from streaming_net_ros.network.measured import edge_name, measured_names, work_name
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.debug import DebugTopics
 from streaming_net_ros.nodes.diagnostics import Health, told_spread
@@ -109,17 +110,10 @@ class LayerGroupNode(MemberNode):
         self._responders.clear()
 
     def _debug_names(self) -> list[str]:
-        """The numbers that are told of this group: its work, and three of each edge."""
+        """The numbers that are told of this group, its edges and its outputs."""
         if not (self._is_realtime and self.container.settings.debug_topics):
             return []
-        names = [f"group/{self.group_name}/work_ms"]
-        for source in self._rule.delays:
-            if source != self.group_name:
-                names += [
-                    f"edge/{source}/{self.group_name}/{what}"
-                    for what in ("hop_ms", "wait_ms", "age_ms")
-                ]
-        return names + [name for output in self._outputs for name in Responder.debug_names(output)]
+        return list(measured_names(self.container.spec, self.group_name))
 
     def _warm_up(self) -> None:
         """Run the layers twice on zeros: allocators and kernels are chosen before frames count."""
@@ -179,7 +173,7 @@ class LayerGroupNode(MemberNode):
             if hop_ns is not None:
                 self._tally.edges[source].hop.add(hop_ns)
         if hop_ns is not None:
-            name = f"edge/{source}/{self.group_name}/hop_ms"
+            name = edge_name(source, self.group_name, "hop_ms")
             self._debug.tell(name, hop_ns / 1e6, given.stamp_ns)
 
     def _refuse(self, error: StateError) -> None:
@@ -229,7 +223,8 @@ class LayerGroupNode(MemberNode):
             self.container.finished(self.group_name, job.frame)
             self.container.pool.wake(self)
         stamp_ns = self.container.grid.stamp_ns(job.frame)
-        self._debug.tell(f"group/{self.group_name}/work_ms", work_ns / 1e6, stamp_ns)
+        if job.repeated is None:
+            self._debug.tell(work_name(self.group_name), work_ns / 1e6, stamp_ns)
 
     def _measure_inputs(self, job: Job[Tensor]) -> None:
         """How long each input has waited for this frame to begin, and how old it is."""
@@ -241,11 +236,11 @@ class LayerGroupNode(MemberNode):
                 if source == self.group_name:
                     continue
                 edge = self._tally.edges[source]
-                name = f"edge/{source}/{self.group_name}"
                 age_ns = now_ns - capture_time_ns(given.origin, self.container.grid)
-                told.append((f"{name}/age_ms", edge.age.add(age_ns)))
+                told.append((edge_name(source, self.group_name, "age_ms"), edge.age.add(age_ns)))
                 if not given.is_held:
-                    told.append((f"{name}/wait_ms", edge.wait.add(now_ns - given.arrived_ns)))
+                    wait_ms = edge.wait.add(now_ns - given.arrived_ns)
+                    told.append((edge_name(source, self.group_name, "wait_ms"), wait_ms))
         for name, value in told:
             self._debug.tell(name, value, self.container.grid.stamp_ns(job.frame))
 

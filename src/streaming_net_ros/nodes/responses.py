@@ -29,6 +29,7 @@ from streaming_net_ros.frames import (
     system_ns,
 )
 from streaming_net_ros.network import OutputSpec
+from streaming_net_ros.network.measured import OfResponse, response_name
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.debug import DebugTopics
 from streaming_net_ros.nodes.diagnostics import Health, told_spread
@@ -82,11 +83,6 @@ class Responder:
             self._watch = node.create_timer(min(watch_s, _LONGEST_WATCH_S), self.watch)
         self.reset()
 
-    @staticmethod
-    def debug_names(output: str) -> list[str]:
-        """The numbers that are told of an output."""
-        return [f"response/{output}/{what}" for what in ("early_ms", "full_ms", "held")]
-
     def reset(self) -> None:
         """Forget what has left."""
         times = response_times(self._container.rollout)[self._spec.group]
@@ -137,13 +133,14 @@ class Responder:
 
     def _measure(self, frame: int, origin: Origin, now_ns: int) -> None:
         latency = self.clock.published(frame, origin, now_ns)
-        for what, value in (
-            ("early_ms", latency.early_ms),
-            ("full_ms", latency.full_ms),
-            ("held", origin.held),
-        ):
+        told: dict[OfResponse, float | None] = {
+            "early_ms": latency.early_ms,
+            "full_ms": latency.full_ms,
+            "held": origin.held,
+        }
+        for what, value in told.items():
             if value is not None:
-                self._debug.tell(f"response/{self._name}/{what}", value, now_ns)
+                self._debug.tell(response_name(self._name, what), value, now_ns)
 
     def _stop(self, now_ns: int) -> None:
         """Lock held: the output stops; its safe command, if there is one, is sent once."""
