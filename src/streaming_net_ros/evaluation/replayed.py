@@ -138,8 +138,7 @@ def recorded_answers(path: Path, output: str, spec: OutputSpec) -> Answers:
                 values = np.frombuffer(message.data, np.uint8).view(_dtype(message.encoding))
             else:
                 values = np.array([_field(message.twist, name) for name in spec.fields])
-                safe = spec.safe and np.array([spec.safe[name] for name in spec.fields])
-                if safe is not None and np.array_equal(values, safe):
+                if spec.safe is not None and values.tolist() == _in_order(spec, spec.safe):
                     continue
             found.append((read_stamp_ns(message.header.stamp), values))
     return _stacked(found)
@@ -205,6 +204,10 @@ def _stacked(answers: Sequence[tuple[int, NDArray[Any]]]) -> Answers:
     stamps = np.array([stamp for stamp, _ in answers], dtype=np.int64)
     values = np.stack([v for _, v in answers]) if answers else np.empty((0, 0))
     return Answers(stamps, values)
+
+
+def _in_order(spec: OutputSpec, command: Mapping[str, float]) -> list[float]:
+    return [float(command[name]) for name in spec.fields]
 
 
 def _field(twist: Any, name: str) -> float:
