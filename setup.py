@@ -45,6 +45,7 @@ setup(
             "ros-geometry-msgs",
             "ros-lifecycle-msgs",
             "ros-rcl-interfaces",
+            "ros-rosgraph-msgs",
             "ros-sensor-msgs",
             "ros-std-msgs",
             "ros-std-srvs",
@@ -74,7 +75,8 @@ setup(
     entry_points={
         "console_scripts": [
             "streaming-net = streaming_net_ros.cli.app:main",
-            "container = streaming_net_ros.nodes.container:main",
+            "container = streaming_net_ros.nodes.__main__:main",
+            "simulator = streaming_net_ros.nodes.simulator:main",
         ],
     },
 )

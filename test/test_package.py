@@ -33,7 +33,7 @@ def test_both_commands_are_installed(wheel):
     name = next(n for n in wheel.namelist() if n.endswith("entry_points.txt"))
     text = wheel.read(name).decode()
     assert "streaming-net = streaming_net_ros.cli.app:main" in text
-    assert "container = streaming_net_ros.nodes.container:main" in text
+    assert "container = streaming_net_ros.nodes.__main__:main" in text
 
 
 def test_types_are_marked_and_tests_stay_out(wheel):

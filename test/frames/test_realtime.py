@@ -154,6 +154,16 @@ def test_the_share_of_held_paths_is_handed_on():
     assert box.job(1200).origin.held == 0.75  # (0.5 of a, all of b) / 2
 
 
+def test_a_hold_on_a_cycle_is_forgotten():
+    graph = network("image>a a>b b>a:1")
+    run = Play(streaming(graph))
+    for frame in range(40):
+        if frame not in (10, 11):
+            run.send_image(frame)
+    shares = [job.origin.held for _, _, job in run.begun]
+    assert max(shares) > 0.4 and set(shares[-20:]) == {0}
+
+
 def test_the_newest_image_of_any_input_is_the_origin():
     box = Box("c")
     box.arrive(900, "b", 9)

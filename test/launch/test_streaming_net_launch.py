@@ -85,9 +85,12 @@ def witness():
 
 
 @launch_pytest.fixture
-def network(request, tiny_path, namespace, witness):
+def network(request, tiny_path, write_network, namespace, witness):
     """The launch file, included with a test's launch arguments."""
     given = {"network": str(tiny_path), "namespace": namespace, **request.param}
+    if given["network"] == "CRASHING":
+        content = yaml.safe_load(tiny_path.read_text())
+        given["network"] = str(write_network(crashing(content), "crashing.yaml"))
     source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
     include = IncludeLaunchDescription(source, launch_arguments=list(given.items()))
     return LaunchDescription([*witness.handlers(), include])
@@ -229,6 +232,25 @@ def test_realtime_starts_a_killed_group_again_and_responses_go_on(network, names
     assert witness.ended == [("head", -signal.SIGKILL)] and witness.reasons == []
     yield
     assert sorted(witness.ended[1:]) == sorted((name, 0) for name in MEMBERS)
+
+
+def crashing(network):
+    """The network with a group that ends its process in the warm-up."""
+    group = next(group for group in network["groups"] if group["name"] == "deep")
+    source = group["edges"][0]["source"]
+    group.pop("apply")
+    group.update(edges=[{"source": source}], factory="crashing:group", shape=[8, 6, 8], args={})
+    return network
+
+
+@launched(mode="realtime", groups="stem,deep", network="CRASHING")
+def test_a_group_that_crashes_at_every_start_ends_launch_with_the_reason(network, witness):
+    assert wait_until(lambda: witness.reasons, 2 * UP_S), witness.ended
+    (reason,) = witness.reasons
+    assert "'deep' has ended 6 times in a row" in reason and "exit code 7" in reason
+    assert len(witness.pids("deep")) == 6 and len(witness.pids("stem")) == 1
+    assert wait_until(lambda: len(witness.ended) == 7, UP_S), witness.ended
+    assert [end for end in witness.ended if end[0] == "deep"] == [("deep", 7)] * 6
 
 
 @launched(mode="lockstep")

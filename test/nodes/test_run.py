@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -54,6 +55,19 @@ def run_processes(path, namespace, frames):
     )
 
 
+@contextmanager
+def served(host):
+    """Callbacks are served meanwhile, as in a process of its own."""
+    is_over = threading.Event()
+    server = threading.Thread(target=host.spin, args=(is_over.is_set,))
+    server.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        server.join()
+
+
 def test_a_killed_group_is_reported_by_name_and_the_run_ends_without_a_wrong_frame(
     write_network, tiny, namespace
 ):
@@ -93,7 +107,8 @@ def test_a_second_network_of_the_name_refuses_to_start_and_the_first_goes_on(
     with composed(path, namespace) as (container, robot):
         robot.look(3)
         assert robot.hears(3)
-        code, said = run_container(path, namespace)
+        with served(robot.host):
+            code, said = run_container(path, namespace)
         assert code == 3 and "already running" in said and f"/{namespace}" in said, said
         assert "Traceback" not in said
         robot.look(3)
@@ -112,6 +127,6 @@ def test_a_second_run_of_the_name_is_refused_before_it_feeds_anything(
         robot.look(3)
         assert robot.hears(3)
         spec = read_network_file(path)
-        with pytest.raises(RunError, match="already running"):
+        with served(robot.host), pytest.raises(RunError, match="already running"):
             run_network(spec, Settings(path), endless(), lambda *_: None, namespace=namespace)
         assert container.members[0].fed == 3

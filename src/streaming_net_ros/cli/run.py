@@ -225,6 +225,9 @@ def _print(result: RunResult, record: Path | None, errors: ResponseErrors | None
         console.print(
             f"[yellow]{result.unnumbered} images became no frame (refused or dropped)[/]"
         )
+    if result.restarts:
+        told = ", ".join(f"{name} ({count} times)" for name, count in result.restarts.items())
+        console.print(f"[yellow]processes that died and were started again: {told}[/]")
     if record is not None:
         console.print(f"recorded to {record}")
     if errors is not None:

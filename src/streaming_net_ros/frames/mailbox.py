@@ -508,6 +508,8 @@ class Mailbox(Generic[State]):
             for name in wanted
         ]
         held = sum(shares) / len(shares) if shares else 1.0
+        # In thousandths, rounded down: on a cycle of groups a share would fade and never be gone.
+        held = int(1000 * held) / 1000
         return origin_of([given.origin for given in inputs.values()], held), absent
 
     def _skip_to_newest(self, frame: int) -> None:

@@ -16,7 +16,7 @@ from rclpy.node import Node
 
 from streaming_net_ros.errors import RunError
 from streaming_net_ros.frames import FrameGrid
-from streaming_net_ros.launching import Children, Process
+from streaming_net_ros.launching import Children, Process, RespawnPolicy
 from streaming_net_ros.network import NetworkSpec, rollout_of
 from streaming_net_ros.nodes.container import (
     CONTAINER,
@@ -25,6 +25,7 @@ from streaming_net_ros.nodes.container import (
     wait_for_discovery,
 )
 from streaming_net_ros.nodes.host import Host
+from streaming_net_ros.nodes.peers import who_lives
 from streaming_net_ros.nodes.player import Message, Player
 from streaming_net_ros.nodes.recorder import Recorder, Write
 from streaming_net_ros.nodes.settings import Settings
@@ -34,6 +35,7 @@ _START_S = 60.0
 _QUIET_S = 2.0
 _LOOK_S = 0.02
 _FIRST_FRAME_S = 20.0
+_TAIL_S = 0.5
 _STANDS_STILL_S = 20.0  # longer than any frame takes
 
 
@@ -50,6 +52,7 @@ class RunResult:
         seconds: from the first image to the last response.
         was_interrupted: ended by a signal.
         cadence: one line per member, as far as it runs in this process.
+        restarts: how often each process was started again, by name; only those that were.
     """
 
     images: int
@@ -60,6 +63,7 @@ class RunResult:
     seconds: float
     was_interrupted: bool
     cadence: tuple[str, ...]
+    restarts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def run_network(
             host.add(node)
             container = Container(node, settings)
         wait_for_discovery(host, begun_s)
-        _refuse_twins(spec, recorder)
+        _refuse_twins(spec, host, recorder)
         children = None
         if container is not None:
             container.create_members()
@@ -122,7 +126,10 @@ def run_network(
             stack.callback(container.stop)
             container.start()
         elif processes is not None:
-            children = stack.enter_context(Children(processes))
+            policy = RespawnPolicy() if settings.mode == "realtime" else None
+            children = stack.enter_context(
+                Children(processes, policy, tell=recorder.get_logger().warning)
+            )
         player = Player(feed.messages, feed.types, settings.mode, options, is_live=feed.is_live)
         host.add(player)
         stack.callback(player.stop)
@@ -150,17 +157,20 @@ def run_network(
         return watch.result(seconds, host.is_asked_to_end)
 
 
-def _refuse_twins(spec: NetworkSpec, recorder: Recorder) -> None:
+def _refuse_twins(spec: NetworkSpec, host: Host, recorder: Recorder) -> None:
     """A network of that name in that namespace must not be fed a second time."""
     members = {"frame_source", "player", *(group.name for group in spec.groups)}
-    there = [
-        name
-        for name, namespace in recorder.get_node_names_and_namespaces()
-        if namespace == recorder.get_namespace()
-    ]
-    twins = sorted(members & set(there)) + ["recorder"] * (there.count("recorder") > 1)
-    if twins:
-        raise twin_error(twins, recorder.get_namespace())
+
+    def twins() -> list[str]:
+        there = [
+            name
+            for name, namespace in recorder.get_node_names_and_namespaces()
+            if namespace == recorder.get_namespace()
+        ]
+        return sorted(members & set(there)) + ["recorder"] * (there.count("recorder") > 1)
+
+    if living := who_lives(host, recorder, twins):
+        raise twin_error(living, recorder.get_namespace())
 
 
 class _Watch:
@@ -188,10 +198,10 @@ class _Watch:
         self._groups = rollout.graph.groups
         full = max(times.full_frames for times in response_times(rollout).values())
         grid = FrameGrid(settings.rate_hz or spec.rate_hz)
-        # Realtime: what is under way when the last image has left needs this long to come out.
-        self._tail_s = (full + 2) * grid.period_ns / 1e9
+        # Realtime: when nothing has come for so long after the last image, nothing will.
+        self._tail_s = max(_TAIL_S, (full + 2) * grid.period_ns / 1e9)
         self._news = (0, 0)
-        self._news_s = self._fed_s = time.monotonic()
+        self._news_s = time.monotonic()
         self._look_again_s = 0.0
 
     def is_connected(self) -> bool:
@@ -214,8 +224,6 @@ class _Watch:
             frames,
             sum(self._recorder.progress.values()) + sum(self._recorder.counts.values()),
         )
-        if news[0] != self._news[0]:
-            self._fed_s = time.monotonic()
         if news != self._news:
             self._news, self._news_s = news, time.monotonic()
         quiet_s = now_s - self._news_s
@@ -228,7 +236,8 @@ class _Watch:
                 )
             return False
         if self._settings.mode == "realtime" and frames > 0:
-            return time.monotonic() - self._fed_s > self._tail_s
+            # Groups go on with held states for a while, and then fall silent.
+            return quiet_s > self._tail_s
         if frames == 0 and quiet_s > _FIRST_FRAME_S:
             raise RunError(
                 f"no frame came of {self._player.images} images",
@@ -270,4 +279,5 @@ class _Watch:
             seconds=seconds,
             was_interrupted=was_interrupted,
             cadence=tuple(self._container.report()) if self._container is not None else (),
+            restarts=self._children.restarts if self._children is not None else {},
         )
