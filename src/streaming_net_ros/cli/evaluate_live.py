@@ -139,7 +139,8 @@ class LivePlayer:
             output = topic.rpartition("/response/")[2]
             if output in by_output:
                 captured_ns, values = response_of(by_output[output], kind, cdr)
-                rows[output].append((at_ns - pace.offset_ns, captured_ns, values))
+                if by_output[output].is_answer(values):
+                    rows[output].append((at_ns - pace.offset_ns, captured_ns, values))
         return TimedPlay({o: Answers.of(rows[o], len(r.names)) for o, r in by_output.items()})
 
 

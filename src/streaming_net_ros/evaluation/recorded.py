@@ -110,8 +110,12 @@ def judge_recording(
                 f"no responses of output '{output}'", where=str(answers), got=list(recorded.topics)
             )
         responses = recorded.series(there[0], [f"twist.{short_field(field)}" for field in fields])
-    # In realtime an answer made of held states repeats its stamp: the first one counts.
+    # In realtime an answer made of held states repeats its stamp: the first one counts. A safe
+    # command is about no image: it is stamped when it was sent.
     stamps_ns, chosen = np.unique(responses.stamps_ns, return_index=True)
+    if spec.outputs[output].safe is not None:
+        is_answer = np.isin(stamps_ns, captured_ns)
+        stamps_ns, chosen = stamps_ns[is_answer], chosen[is_answer]
     values = responses.values[chosen]
     times = response_times(rollout)[spec.outputs[output].group]
     errors = response_errors(

@@ -35,6 +35,7 @@ class Reference:
             class, whose answer is the greatest element.
         limits: which the answer is clipped to, as it is published.
         size: elements of the state; the number of classes.
+        safe: what the output sends once when it stops by itself, one per field; None: nothing.
     """
 
     output: str
@@ -45,6 +46,11 @@ class Reference:
     elements: tuple[int, ...]
     limits: tuple[float, float] | None
     size: int
+    safe: tuple[float, ...] | None = None
+
+    def is_answer(self, values: NDArray[np.float64]) -> bool:
+        """False for the safe command: it is about no image."""
+        return self.safe is None or tuple(values.tolist()) != self.safe
 
     def answer(self, state: Tensor) -> NDArray[np.float64]:
         """The output's state, (1, ...), as it is compared: (fields,).
@@ -118,8 +124,9 @@ def find_reference(spec: NetworkSpec, text: str) -> Reference:
     if given.publish == "twist":
         names = _twist_names(given, fields, text)
         elements = tuple(given.fields[name] for name in names)  # type: ignore[index]
+        safe = None if given.safe is None else tuple(float(given.safe[n]) for n in names)
         return Reference(
-            output, topic, tuple(fields), names, "numbers", elements, given.limits, size
+            output, topic, tuple(fields), names, "numbers", elements, given.limits, size, safe
         )
     names = tuple(short_field(field) for field in fields)
     if len(fields) == 1 and size > 1:
