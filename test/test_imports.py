@@ -21,7 +21,7 @@ MAY = {
     "network": {"errors", "theory", "frames"},
     "wire": {"errors", "frames"},
     "simulation": {"errors"},
-    "evaluation": {"errors", "theory", "frames", "network", "wire"},
+    "evaluation": {"errors", "theory", "frames", "network", "wire", "simulation"},
     "training": {"errors", "theory", "frames", "network", "wire", "evaluation"},
     "launching": {"errors", "paths", "network"},
     "nodes": {"errors", "paths", "theory", "frames", "network", "wire", "evaluation", "simulation",
@@ -30,7 +30,7 @@ MAY = {
             "training", "launching", "nodes"},
 }  # fmt: skip
 ROS = {"rclpy", "sensor_msgs", "std_msgs", "std_srvs", "geometry_msgs", "diagnostic_msgs",
-       "rcl_interfaces", "lifecycle_msgs", "builtin_interfaces"}  # fmt: skip
+       "rcl_interfaces", "lifecycle_msgs", "builtin_interfaces", "rosgraph_msgs"}  # fmt: skip
 NEVER = {
     "errors": {"torch", "numpy", "networkx"} | ROS,
     "theory": {"torch", "numpy", "matplotlib"} | ROS,

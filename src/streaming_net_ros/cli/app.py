@@ -9,7 +9,18 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from streaming_net_ros.cli import demo, experiment, plan, run, simulate, train
+from streaming_net_ros.cli import (
+    demo,
+    drive,
+    evaluate,
+    experiment,
+    layout,
+    plan,
+    replay,
+    run,
+    simulate,
+    train,
+)
 from streaming_net_ros.errors import StreamingNetError
 
 app = typer.Typer(
@@ -22,8 +33,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("demo")(demo.demo)
+app.command("drive")(drive.drive)
+app.command("evaluate")(evaluate.evaluate)
 app.command("experiment")(experiment.experiment)
+app.command("layout")(layout.layout)
 app.command("plan")(plan.plan)
+app.command("replay")(replay.replay)
 app.command("run")(run.run)
 app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)

@@ -104,6 +104,10 @@ class Children:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Ask all to end, and see to it that they do."""
         running = [child.running for child in self._children if child.running.poll() is None]
         for one in running:
             one.send_signal(signal.SIGINT)

@@ -154,6 +154,12 @@ def run_network(
         player.start()
         host.spin(watch.is_done)
         seconds = time.monotonic() - started_s
+        # In realtime groups go on with held states: end them, and hear what they still sent.
+        if container is not None:
+            container.stop()
+        if children is not None:
+            children.end()
+        host.spin(lambda: False, _TAIL_S)
         return watch.result(seconds, host.is_asked_to_end)
 
 
@@ -236,8 +242,7 @@ class _Watch:
                 )
             return False
         if self._settings.mode == "realtime" and frames > 0:
-            # Groups go on with held states for a while, and then fall silent.
-            return quiet_s > self._tail_s
+            return self._is_drained() or quiet_s > self._tail_s
         if frames == 0 and quiet_s > _FIRST_FRAME_S:
             raise RunError(
                 f"no frame came of {self._player.images} images",
@@ -254,7 +259,7 @@ class _Watch:
         return not missing
 
     def _is_drained(self) -> bool:
-        """Lockstep: every group has finished the last frame that the last image lets it reach."""
+        """Every group has finished the last frame that the last image lets it reach."""
         last = self._recorder.last_frame
         progress = self._recorder.progress
         return last is None or all(
