@@ -14,7 +14,7 @@ def files(folder: str, pattern: str) -> tuple[str, list[str]]:
 
 setup(
     name=NAME,
-    version="0.2.0",
+    version="0.3.0",
     description="Neural networks on robots as streaming rollouts of ROS 2 nodes",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

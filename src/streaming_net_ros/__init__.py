@@ -4,4 +4,4 @@ Importing the package loads neither torch nor rclpy; import the room you need
 (``streaming_net_ros.theory``, ``.frames``, ``.network``, ``.wire``, ``.nodes``).
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -169,7 +169,7 @@ def test_a_hybrid_takes_part_only_with_a_file_of_its_own(tmp_path):
 
 
 def test_a_bound_is_told_as_one():
-    from streaming_net_ros.evaluation.closed_loop_speeds import SpeedSearch
+    from streaming_net_ros.evaluation.driving.speeds import SpeedSearch
 
     class Score:
         def __init__(self, asked_mps, is_kept):

@@ -76,8 +76,8 @@ def drive(
 
     from streaming_net_ros.cli.drive_picture import draw_drives
     from streaming_net_ros.cli.drive_text import drive_table
-    from streaming_net_ros.evaluation.closed_loop import DriveTask
-    from streaming_net_ros.evaluation.closed_loop_speeds import checked_speeds, compare_entrants
+    from streaming_net_ros.evaluation.driving.closed_loop import DriveTask
+    from streaming_net_ros.evaluation.driving.speeds import checked_speeds, compare_entrants
     from streaming_net_ros.simulation import World
 
     torch.set_num_threads(1)  # small layers: more threads only wait for each other

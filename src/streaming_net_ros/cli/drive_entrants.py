@@ -11,7 +11,7 @@ from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import find_network
 
 if TYPE_CHECKING:
-    from streaming_net_ros.evaluation.closed_loop_speeds import Entrant
+    from streaming_net_ros.evaluation.driving.speeds import Entrant
     from streaming_net_ros.network import NetworkSpec
 
 STREAMING, HYBRID, PIPELINED, SEQUENTIAL = "streaming", "hybrid", "pipelined", "sequential"
@@ -189,8 +189,8 @@ def _file_for(path: Path, name: str) -> Path | None:
 
 
 def _entrant(name: str, path: Path, conditions: Conditions) -> Entrant:
-    from streaming_net_ros.evaluation.closed_loop import driving_output
-    from streaming_net_ros.evaluation.closed_loop_speeds import Entrant
+    from streaming_net_ros.evaluation.driving.closed_loop import driving_output
+    from streaming_net_ros.evaluation.driving.speeds import Entrant
     from streaming_net_ros.network import (
         StreamingNetwork,
         Timed,

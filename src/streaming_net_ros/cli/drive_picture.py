@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from streaming_net_ros.evaluation.closed_loop import Drive
-    from streaming_net_ros.evaluation.closed_loop_speeds import Outcome
+    from streaming_net_ros.evaluation.driving.closed_loop import Drive
+    from streaming_net_ros.evaluation.driving.speeds import Outcome
     from streaming_net_ros.simulation import World
 
 # Okabe and Ito's palette: told apart by colour-blind eyes too.

@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from streaming_net_ros.evaluation.closed_loop_speeds import Outcome, SpeedSearch
+    from streaming_net_ros.evaluation.driving.speeds import Outcome, SpeedSearch
 
 
 def drive_table(outcomes: Sequence[Outcome], common_mps: float) -> Table:

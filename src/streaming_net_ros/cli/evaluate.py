@@ -22,8 +22,8 @@ from streaming_net_ros.errors import BagError, ParameterError
 
 if TYPE_CHECKING:
     from streaming_net_ros.cli.evaluate_contenders import Entry
-    from streaming_net_ros.evaluation.comparison import Comparison, Drive, Play, Task
-    from streaming_net_ros.evaluation.played import Timing
+    from streaming_net_ros.evaluation.streaming.comparison import Comparison, Drive, Play, Task
+    from streaming_net_ros.evaluation.streaming.played import Timing
 
 
 def evaluate(
@@ -109,9 +109,9 @@ def evaluate(
     """
     import torch
 
-    from streaming_net_ros.evaluation.comparison import Task, compare
-    from streaming_net_ros.evaluation.played import Timing
     from streaming_net_ros.evaluation.recorded import parse_part
+    from streaming_net_ros.evaluation.streaming.comparison import Task, compare
+    from streaming_net_ros.evaluation.streaming.played import Timing
 
     _check(out, change, topic or [], realtime=realtime, timed=bool(work_ms or work or camera_ms))
     torch.set_num_threads(1)  # as the nodes do: the same bits
@@ -183,7 +183,7 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 def _drives(bags: Sequence[Path]) -> list[Drive]:
     """The recordings, each by a name of its own."""
-    from streaming_net_ros.evaluation.comparison import Drive
+    from streaming_net_ros.evaluation.streaming.comparison import Drive
 
     drives: list[Drive] = []
     for path in (found for given in bags for found in bags_at(given)):
@@ -198,7 +198,7 @@ def _measured(
 ) -> dict[str, Timing]:
     """Compute times of this machine, but for those groups that were given one."""
     from streaming_net_ros.evaluation.inputs import read_inputs
-    from streaming_net_ros.evaluation.played import measure_work
+    from streaming_net_ros.evaluation.streaming.played import measure_work
 
     given = {text.partition("=")[0] for text in work if text != MEASURED}
     found = {}
@@ -253,8 +253,8 @@ def _write(
     out: Path, comparison: Comparison, told: dict[str, Any], *, video: bool, bags: bool
 ) -> None:
     """The folder of results, whole or not at all."""
-    from streaming_net_ros.evaluation.pictures import draw
-    from streaming_net_ros.evaluation.report import report
+    from streaming_net_ros.evaluation.streaming.pictures import draw
+    from streaming_net_ros.evaluation.streaming.report import report
 
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -275,7 +275,7 @@ def _write(
 
 
 def _annotate(folder: Path, comparison: Comparison, *, video: bool, bags: bool) -> None:
-    from streaming_net_ros.evaluation.annotated import write_annotated_bag, write_video
+    from streaming_net_ros.evaluation.streaming.annotated import write_annotated_bag, write_video
 
     drives = comparison.task.drives
     total = sum(comparison.images.values())
@@ -307,7 +307,7 @@ def _print(comparison: Comparison, out: Path, notes: Sequence[str]) -> None:
 
 
 def _table(comparison: Comparison, output: str, field: int, title: str) -> Table:
-    from streaming_net_ros.evaluation.report import lag_words
+    from streaming_net_ros.evaluation.streaming.report import lag_words
 
     measured = {c.name: comparison.pooled[c.name][output] for c in comparison.task.contenders}
     main = next(iter(measured.values()))

@@ -12,7 +12,7 @@ from streaming_net_ros.errors import ParameterError, RolloutError
 from streaming_net_ros.paths import find_network
 
 if TYPE_CHECKING:
-    from streaming_net_ros.evaluation.played import Contender
+    from streaming_net_ros.evaluation.streaming.played import Contender
     from streaming_net_ros.network import NetworkSpec, StreamingNetwork
     from streaming_net_ros.theory import Rollout
 
@@ -145,7 +145,7 @@ def _entry(
     name: str, spec: NetworkSpec, path: Path, choice: str | None, weights: Path | None,
     is_pipelined: bool,
 ) -> Entry:  # fmt: skip
-    from streaming_net_ros.evaluation.played import Contender, is_sequential
+    from streaming_net_ros.evaluation.streaming.played import Contender, is_sequential
     from streaming_net_ros.network import StreamingNetwork, load_weights, rollout_of
 
     named = "sequential" if choice == _PIPELINED else choice

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streaming_net_ros.cli.evaluate_contenders import Entry
-    from streaming_net_ros.evaluation.comparison import Drive
     from streaming_net_ros.evaluation.inputs import RecordedInputs
-    from streaming_net_ros.evaluation.played import Contender, TimedPlay
-    from streaming_net_ros.evaluation.references import Reference
+    from streaming_net_ros.evaluation.streaming.comparison import Drive
+    from streaming_net_ros.evaluation.streaming.played import Contender, TimedPlay
+    from streaming_net_ros.evaluation.streaming.references import Reference
     from streaming_net_ros.nodes.player import Message
 
 
@@ -51,7 +51,7 @@ class HeardPlayer:
         Raises:
             BagError: they are missing, or belong to another recording.
         """
-        from streaming_net_ros.evaluation.heard import recorded_play
+        from streaming_net_ros.evaluation.streaming.heard import recorded_play
 
         return recorded_play(self.path, inputs, references)
 
@@ -97,8 +97,8 @@ class LivePlayer:
                 where="--realtime",
                 remedy="source your ROS 2, or pip install 'streaming_net_ros[ros]'",
             ) from None
-        from streaming_net_ros.evaluation.heard import response_of
-        from streaming_net_ros.evaluation.played import Answers, TimedPlay
+        from streaming_net_ros.evaluation.streaming.heard import response_of
+        from streaming_net_ros.evaluation.streaming.played import Answers, TimedPlay
 
         entry = self.entries[contender.name]
         settings = Settings(

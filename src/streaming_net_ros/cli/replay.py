@@ -28,7 +28,9 @@ def replay(
         Path | None, typer.Option(help="What 'run --record' wrote: compare bit for bit.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights, instead of the file's.")] = None,
-    rollout: Annotated[str | None, typer.Option(help="The run's, if it was not the file's.")] = None,
+    rollout: Annotated[
+        str | None, typer.Option(help="The run's, if it was not the file's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Compute a realtime run again, exactly: the same holds, the same skips, the same answers.

@@ -1,6 +1,8 @@
 """Judging: bags in and out, errors of early and full responses, accuracy while answers come.
 
-Knows rosbags and numpy; no rclpy. Imported by ``training``, by ``cli``, and by whoever evaluates.
+``streaming`` compares rollouts on recordings, ``driving`` in a closed loop; ``replayed`` computes
+a run again. Knows rosbags and numpy; no rclpy. Imported by ``training``, by ``cli``, and by
+whoever evaluates.
 """
 
 from streaming_net_ros.evaluation.answers import ClassAnswers, first_step_at

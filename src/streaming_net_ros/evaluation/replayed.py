@@ -151,7 +151,9 @@ def first_difference(computed: Answers, recorded: Answers) -> str | None:
         if ours != theirs:
             return f"answer {number} is stamped {ours} ns, recorded {theirs} ns"
         if computed.values[number].tobytes() != recorded.values[number].tobytes():
-            return f"answer {number}: {computed.values[number]}, recorded {recorded.values[number]}"
+            return (
+                f"answer {number}: {computed.values[number]}, recorded {recorded.values[number]}"
+            )
     if len(computed.stamps_ns) != len(recorded.stamps_ns):
         return f"{len(computed.stamps_ns)} answers, recorded {len(recorded.stamps_ns)}"
     return None

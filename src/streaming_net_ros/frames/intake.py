@@ -3,7 +3,7 @@
 Lockstep: the first image's capture time, rounded to the grid, is the first frame; every further
 image is the next frame, none is lost. Realtime: an image belongs to the frame that is under way
 when it arrives; a second one within a frame is the next frame, at once; a third one waits for its
-time, and is displaced by a fourth (the newest wins, what is displaced is counted). An image that is stamped like its predecessor, or
+time, and is displaced by a fourth (the newest wins). An image that is stamped like its predecessor, or
 a little older, is not used; stamps that fall far back are a camera that has started anew. Missing
 images are not the intake's business: the mailboxes hold. Pure, with the clock handed in; owned by
 the frame source.

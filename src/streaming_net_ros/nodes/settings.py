@@ -22,7 +22,7 @@ from streaming_net_ros.launching import FRAME_SOURCE
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """One parameter: its default (which fixes the type), unit and meaning, range or choices."""
 
     default: Any
@@ -32,31 +32,31 @@ class _Row:
     choices: tuple[str, ...] = ()
 
 
-_TABLE: dict[str, _Row] = {
-    "network": _Row("", "network file (path of a YAML file)"),
-    "weights": _Row("", "weights file (safetensors); empty: the one that the network file names"),
-    "members": _Row([""], f"nodes of this process: group names and {FRAME_SOURCE}; empty: all"),
-    "rollout": _Row("", "streaming, sequential, or a rollout table's path; empty: the file's"),
-    "mode": _Row("lockstep", "lockstep: no frame is lost, the source waits; realtime: the frame "
+_TABLE: dict[str, Row] = {
+    "network": Row("", "network file (path of a YAML file)"),
+    "weights": Row("", "weights file (safetensors); empty: the one that the network file names"),
+    "members": Row([""], f"nodes of this process: group names and {FRAME_SOURCE}; empty: all"),
+    "rollout": Row("", "streaming, sequential, or a rollout table's path; empty: the file's"),
+    "mode": Row("lockstep", "lockstep: no frame is lost, the source waits; realtime: the frame "
                  "grid never waits", choices=("lockstep", "realtime")),
-    "rate_hz": _Row(0.0, "frames per second (Hz); 0: the network file's", 0, 1e5),
-    "device": _Row("cpu", "torch device of the layers: cpu, cuda, cuda:0"),
-    "threads": _Row(0, "worker threads; 0: as many as cores, at most one per member", 0, 1024),
-    "torch_threads": _Row(1, "threads of one torch operation", 1, 1024),
-    "window_frames": _Row(0, "lockstep: images under way at most (frames); 0: groups + 1", 0, 1e4),
-    "queue_frames": _Row(1000, "lockstep: images that may wait at the source (frames)", 1, 1e6),
-    "deadline_periods": _Row(1.0, "realtime: how long after its tick a frame waits for inputs "
+    "rate_hz": Row(0.0, "frames per second (Hz); 0: the network file's", 0, 1e5),
+    "device": Row("cpu", "torch device of the layers: cpu, cuda, cuda:0"),
+    "threads": Row(0, "worker threads; 0: as many as cores, at most one per member", 0, 1024),
+    "torch_threads": Row(1, "threads of one torch operation", 1, 1024),
+    "window_frames": Row(0, "lockstep: images under way at most (frames); 0: groups + 1", 0, 1e4),
+    "queue_frames": Row(1000, "lockstep: images that may wait at the source (frames)", 1, 1e6),
+    "deadline_periods": Row(1.0, "realtime: how long after its tick a frame waits for inputs "
                              "(frame periods)", 0, 100),
-    "hold_limit_frames": _Row(10, "realtime: how long a missing input is held (frames)", 0, 1e6),
-    "watchdog_periods": _Row(10.0, "realtime: a camera or group that is silent for longer is "
+    "hold_limit_frames": Row(10, "realtime: how long a missing input is held (frames)", 0, 1e6),
+    "watchdog_periods": Row(10.0, "realtime: a camera or group that is silent for longer is "
                              "reported (frame periods)", 1, 1e6),
-    "max_age_ms": _Row(0.0, "realtime: an older control output stops (ms); 0: the network file's "
+    "max_age_ms": Row(0.0, "realtime: an older control output stops (ms); 0: the network file's "
                        "limits", 0, 1e6),
-    "debug_topics": _Row(True, "offer measured times as topics under debug/"),
-    "ledger": _Row("", "file to which what was computed from what is appended; empty: none"),
-    "seed": _Row(0, "draws the weights where there is no weights file", 0, 2**31),
-    "autostart": _Row(True, "configure and activate without being told to"),
-    "follow_pid": _Row(0, "end when the process of this id has ended; 0: none", 0, 2**31),
+    "debug_topics": Row(True, "offer measured times as topics under debug/"),
+    "ledger": Row("", "file to which what was computed from what is appended; empty: none"),
+    "seed": Row(0, "draws the weights where there is no weights file", 0, 2**31),
+    "autostart": Row(True, "configure and activate without being told to"),
+    "follow_pid": Row(0, "end when the process of this id has ended; 0: none", 0, 2**31),
 }  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def declare_settings(node: Node) -> Settings:
     Raises:
         ParameterError: a value of the wrong type or out of its range.
     """
-    given: dict[str, Any] = {name: _declared(node, name, row) for name, row in _TABLE.items()}
+    given: dict[str, Any] = {name: declared(node, name, row) for name, row in _TABLE.items()}
     if not given["network"]:
         raise ParameterError(
             "no network file",
@@ -122,7 +122,12 @@ def declare_settings(node: Node) -> Settings:
     return Settings(**given)
 
 
-def _declared(node: Node, name: str, row: _Row) -> Any:
+def declared(node: Node, name: str, row: Row) -> Any:
+    """Declare one parameter on a node, read-only, and read what was given.
+
+    Raises:
+        ParameterError: a value of the wrong type or out of its range.
+    """
     descriptor = ParameterDescriptor(
         name=name, description=row.text, read_only=True, dynamic_typing=True
     )
@@ -165,7 +170,7 @@ def _words(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
-def _expected(row: _Row) -> str:
+def _expected(row: Row) -> str:
     if row.choices:
         return "one of " + ", ".join(row.choices)
     kind = "a list of names" if isinstance(row.default, list) else type(row.default).__name__

@@ -24,8 +24,7 @@ from sensor_msgs.msg import Image
 from streaming_net_ros.errors import ParameterError, StreamingNetError
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.host import Host
-from streaming_net_ros.nodes.settings import _declared as declared
-from streaming_net_ros.nodes.settings import _Row as Row
+from streaming_net_ros.nodes.settings import Row, declared
 from streaming_net_ros.simulation import Car, Command, Simulation, World
 from streaming_net_ros.simulation.live import LiveCar
 from streaming_net_ros.wire import write_rgb8, write_stamp_ns

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming_net_ros.evaluation.pictures import RIGHT, colour_of
-from streaming_net_ros.evaluation.references import Kind
-from streaming_net_ros.evaluation.world import Lived
+from streaming_net_ros.evaluation.streaming.pictures import RIGHT, colour_of
+from streaming_net_ros.evaluation.streaming.references import Kind
+from streaming_net_ros.evaluation.streaming.world import Lived
 
 Canvas = NDArray[np.uint8]
 Colour = tuple[int, int, int]

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import strategies  # noqa: F401 (loads the profile of laws, which has no deadline)
-from evaluation.worlds import MS, PERIOD_NS, answers_of, delayed, lived_in, made_world
+from evaluation.streaming.worlds import MS, PERIOD_NS, answers_of, delayed, lived_in, made_world
 from streaming_net_ros.errors import BagError, ParameterError
-from streaming_net_ros.evaluation.comparison import measures_json
-from streaming_net_ros.evaluation.measures import measure, plain
 from streaming_net_ros.evaluation.metrics import response_errors
-from streaming_net_ros.evaluation.world import thresholds_of
+from streaming_net_ros.evaluation.streaming.comparison import measures_json
+from streaming_net_ros.evaluation.streaming.measures import measure, plain
+from streaming_net_ros.evaluation.streaming.world import thresholds_of
 
 WAVE = np.sin(np.arange(80) / 5)
 

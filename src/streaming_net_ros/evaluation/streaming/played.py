@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streaming_net_ros.evaluation.inputs import RecordedInputs
-from streaming_net_ros.evaluation.references import Reference
+from streaming_net_ros.evaluation.streaming.references import Reference
 from streaming_net_ros.network import (
     OfflineRollout,
     StampedState,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.evaluation.bags import Series, align
-from streaming_net_ros.evaluation.changes import Change, changes_of, class_changes_of
-from streaming_net_ros.evaluation.played import Answers
-from streaming_net_ros.evaluation.references import Kind
+from streaming_net_ros.evaluation.streaming.changes import Change, changes_of, class_changes_of
+from streaming_net_ros.evaluation.streaming.played import Answers
+from streaming_net_ros.evaluation.streaming.references import Kind
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from recordings import PERIOD_NS, START_NS, write_toy_bag
 from streaming_net_ros.evaluation.inputs import read_inputs
-from streaming_net_ros.evaluation.played import (
+from streaming_net_ros.evaluation.streaming.played import (
     Answers,
     Contender,
     Timing,
@@ -16,7 +16,7 @@ from streaming_net_ros.evaluation.played import (
     play_offline,
     play_timed,
 )
-from streaming_net_ros.evaluation.references import find_references
+from streaming_net_ros.evaluation.streaming.references import find_references
 from streaming_net_ros.network import StreamingNetwork, parse_network, rollout_of
 
 MS = 1_000_000

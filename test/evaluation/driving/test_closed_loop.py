@@ -13,13 +13,13 @@ import torch
 
 from networks import TINY
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.evaluation.closed_loop import (
+from streaming_net_ros.evaluation.driving.closed_loop import (
     DriveTask,
     drive_closed_loop,
     driving_output,
 )
-from streaming_net_ros.evaluation.closed_loop_score import TraceRecorder
-from streaming_net_ros.evaluation.closed_loop_speeds import (
+from streaming_net_ros.evaluation.driving.score import TraceRecorder
+from streaming_net_ros.evaluation.driving.speeds import (
     Entrant,
     SpeedSearch,
     checked_speeds,

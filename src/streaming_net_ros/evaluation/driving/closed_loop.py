@@ -3,7 +3,7 @@
 Owns the loop: camera ticks, the moment at which a command counts, leaving the track, the end.
 Computing takes the stated times of a ``Timed`` network, so any machine gives the same drive,
 faster than real time. Imports ``network`` and ``simulation``. What a drive is worth is told by
-``closed_loop_score``; how fast a network can go by ``closed_loop_speeds``.
+``score``; how fast a network can go by ``speeds``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.evaluation.closed_loop_score import DriveScore, DriveTrace, TraceRecorder
+from streaming_net_ros.evaluation.driving.score import DriveScore, DriveTrace, TraceRecorder
 from streaming_net_ros.network import ImageInput, NetworkSpec, Timed, TimedAnswer
 from streaming_net_ros.simulation import Car, Command, Simulation, World
 from streaming_net_ros.wire import decode_camera, fit_image, write_rgb8

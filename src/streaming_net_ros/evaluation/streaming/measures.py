@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streaming_net_ros.errors import BagError
-from streaming_net_ros.evaluation.changes import Held, Lag, lag_of, response_ns
-from streaming_net_ros.evaluation.played import Answers
-from streaming_net_ros.evaluation.references import Kind
-from streaming_net_ros.evaluation.world import Lived, changes_in
+from streaming_net_ros.evaluation.streaming.changes import Held, Lag, lag_of, response_ns
+from streaming_net_ros.evaluation.streaming.played import Answers
+from streaming_net_ros.evaluation.streaming.references import Kind
+from streaming_net_ros.evaluation.streaming.world import Lived, changes_in
 
 Numbers = dict[str, list[float]]  # per measure a number per field
 

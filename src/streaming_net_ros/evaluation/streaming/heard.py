@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from streaming_net_ros.errors import BagError
 from streaming_net_ros.evaluation.bags import Bag, decode_message, open_bag
 from streaming_net_ros.evaluation.inputs import RecordedInputs
-from streaming_net_ros.evaluation.played import Answers, TimedPlay
-from streaming_net_ros.evaluation.references import Reference
+from streaming_net_ros.evaluation.streaming.played import Answers, TimedPlay
+from streaming_net_ros.evaluation.streaming.references import Reference
 from streaming_net_ros.wire import read_fields, read_stamp_ns
 
 _RESPONSE = "/response/"

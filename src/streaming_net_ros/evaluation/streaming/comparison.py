@@ -16,8 +16,8 @@ import numpy as np
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.evaluation.bags import open_bag
 from streaming_net_ros.evaluation.inputs import RecordedInputs, read_inputs
-from streaming_net_ros.evaluation.measures import Measures, measure, plain
-from streaming_net_ros.evaluation.played import (
+from streaming_net_ros.evaluation.streaming.measures import Measures, measure, plain
+from streaming_net_ros.evaluation.streaming.played import (
     Answers,
     Contender,
     TimedPlay,
@@ -25,8 +25,8 @@ from streaming_net_ros.evaluation.played import (
     play_offline,
     play_timed,
 )
-from streaming_net_ros.evaluation.references import Reference, find_references
-from streaming_net_ros.evaluation.world import Lived, World, thresholds_of, world_of
+from streaming_net_ros.evaluation.streaming.references import Reference, find_references
+from streaming_net_ros.evaluation.streaming.world import Lived, World, thresholds_of, world_of
 
 Tick = Callable[[], None]
 Play = Callable[[Contender, "Drive", RecordedInputs, Sequence[Reference], Tick], TimedPlay]

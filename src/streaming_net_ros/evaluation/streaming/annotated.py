@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from streaming_net_ros.errors import BagError
 from streaming_net_ros.evaluation.bag_writer import BagWriter, knows_type, message_type
 from streaming_net_ros.evaluation.bags import IMAGE_TYPES, open_bag
-from streaming_net_ros.evaluation.comparison import Comparison, Drive
-from streaming_net_ros.evaluation.dashboard import Dashboard
-from streaming_net_ros.evaluation.references import Reference
-from streaming_net_ros.evaluation.world import Lived
+from streaming_net_ros.evaluation.streaming.comparison import Comparison, Drive
+from streaming_net_ros.evaluation.streaming.dashboard import Dashboard
+from streaming_net_ros.evaluation.streaming.references import Reference
+from streaming_net_ros.evaluation.streaming.world import Lived
 from streaming_net_ros.network import OutputSpec
 from streaming_net_ros.wire import decode_camera, write_field, write_stamp_ns
 

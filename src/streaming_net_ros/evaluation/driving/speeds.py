@@ -13,8 +13,8 @@ from statistics import fmean
 from typing import Any
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.evaluation.closed_loop import Drive, DriveTask, drive_closed_loop
-from streaming_net_ros.evaluation.closed_loop_score import DriveScore
+from streaming_net_ros.evaluation.driving.closed_loop import Drive, DriveTask, drive_closed_loop
+from streaming_net_ros.evaluation.driving.score import DriveScore
 from streaming_net_ros.network import NetworkSpec, Timed
 from streaming_net_ros.simulation import World
 

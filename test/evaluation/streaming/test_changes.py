@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import strategies  # noqa: F401 (loads the profile of laws, which has no deadline)
-from streaming_net_ros.evaluation.changes import (
+from streaming_net_ros.evaluation.streaming.changes import (
     HORIZON_NS,
     changes_of,
     class_changes_of,

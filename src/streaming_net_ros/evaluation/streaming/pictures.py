@@ -17,9 +17,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from streaming_net_ros.evaluation.comparison import Comparison
-from streaming_net_ros.evaluation.measures import Measures
-from streaming_net_ros.evaluation.world import Lived
+from streaming_net_ros.evaluation.streaming.comparison import Comparison
+from streaming_net_ros.evaluation.streaming.measures import Measures
+from streaming_net_ros.evaluation.streaming.world import Lived
 
 # Okabe and Ito's palette: told apart by colour-blind eyes too.
 RIGHT = "#000000"

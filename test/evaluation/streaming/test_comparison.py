@@ -13,14 +13,18 @@ import pytest
 from recordings import write_toy_bag
 from streaming_net_ros.errors import BagError, ParameterError
 from streaming_net_ros.evaluation import open_bag
-from streaming_net_ros.evaluation.annotated import topic_name, write_annotated_bag, write_video
-from streaming_net_ros.evaluation.comparison import Drive, Task, compare
-from streaming_net_ros.evaluation.heard import recorded_play
 from streaming_net_ros.evaluation.inputs import read_inputs
-from streaming_net_ros.evaluation.pictures import draw
-from streaming_net_ros.evaluation.played import Contender, Timing, is_sequential
-from streaming_net_ros.evaluation.references import find_references
-from streaming_net_ros.evaluation.report import report
+from streaming_net_ros.evaluation.streaming.annotated import (
+    topic_name,
+    write_annotated_bag,
+    write_video,
+)
+from streaming_net_ros.evaluation.streaming.comparison import Drive, Task, compare
+from streaming_net_ros.evaluation.streaming.heard import recorded_play
+from streaming_net_ros.evaluation.streaming.pictures import draw
+from streaming_net_ros.evaluation.streaming.played import Contender, Timing, is_sequential
+from streaming_net_ros.evaluation.streaming.references import find_references
+from streaming_net_ros.evaluation.streaming.report import report
 from streaming_net_ros.network import StreamingNetwork, parse_network, rollout_of
 
 FRAMES = 30

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from streaming_net_ros.evaluation.bags import Series
-from streaming_net_ros.evaluation.played import Answers
-from streaming_net_ros.evaluation.world import Lived, world_of
+from streaming_net_ros.evaluation.streaming.played import Answers
+from streaming_net_ros.evaluation.streaming.world import Lived, world_of
 
 MS = 1_000_000
 PERIOD_NS = 50 * MS

@@ -12,9 +12,9 @@ from html import escape
 from math import isfinite
 from string import Template
 
-from streaming_net_ros.evaluation.comparison import Comparison
-from streaming_net_ros.evaluation.measures import Measures
-from streaming_net_ros.evaluation.pictures import Picture, colour_of
+from streaming_net_ros.evaluation.streaming.comparison import Comparison
+from streaming_net_ros.evaluation.streaming.measures import Measures
+from streaming_net_ros.evaluation.streaming.pictures import Picture, colour_of
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

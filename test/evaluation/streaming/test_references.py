@@ -10,7 +10,7 @@ import torch
 
 from networks import TINY
 from streaming_net_ros.errors import BagError, ParameterError
-from streaming_net_ros.evaluation.references import find_reference, find_references
+from streaming_net_ros.evaluation.streaming.references import find_reference, find_references
 from streaming_net_ros.network import parse_network
 
 
