@@ -70,7 +70,7 @@ def test_a_lockstep_run_can_be_replayed_and_other_answers_are_told(lived, tiny_p
     done = streaming_net(*given, "--ledger", lived / "ledger")
     assert done.returncode == 0 and "drive: 8 answers: as recorded, bit for bit" in done.stdout
     lines = (lived / "ledger").read_text().splitlines(keepends=True)
-    last = max(n for n, line in enumerate(lines) if '"answer"' in line)
+    last = max(n for n, line in enumerate(lines) if '"response"' in line)
     (lived / "shorter").write_text("".join(lines[:last] + lines[last + 1 :]))
     done = streaming_net(*given, "--ledger", lived / "shorter")
     assert done.returncode == 3 and "7 answers, recorded 8" in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,14 +56,28 @@ def test_an_answer_made_of_too_much_that_was_held_stops_the_output():
     assert judge.reason == "51% of its paths held, the limit is 50%"
 
 
-@pytest.mark.parametrize("stamp_ns", [0, 5, START_NS // 2, START_NS + 10**12])
-def test_the_age_of_an_image_with_a_foreign_stamp_counts_from_its_frame(stamp_ns):
+def test_an_age_counts_from_where_the_origin_says():
     judge = guard()
-    frame = GRID.frame_at(START_NS)
-    foreign = Origin(stamp_ns, frame)
-    arrived_ns = GRID.stamp_ns(frame - 1)  # at the earliest: an image may be a frame ahead
-    assert judge.judge(foreign, arrived_ns + 200 * MS) is Verdict.ANSWER
-    assert judge.judge(foreign, arrived_ns + 201 * MS) is Verdict.STOP
+    foreign = Origin(5, 0, clocked_ns=at(0))  # a camera with a clock of its own
+    assert judge.judge(foreign, at(200)) is Verdict.ANSWER
+    assert judge.judge(foreign, at(201)) is Verdict.STOP
+
+
+def test_time_that_jumps_back_stops_the_output():
+    judge = guard()
+    judge.judge(origin(5000), at(5000))
+    assert judge.judge(origin(5000), at(1000)) is Verdict.STOP and "jumped back" in judge.reason
+    judge = guard()
+    judge.judge(origin(5000), at(5000))
+    assert judge.watch(at(1000)) is Verdict.STOP and "jumped back" in judge.reason
+    assert judge.watch(at(1100)) is Verdict.STOPPED
+    assert judge.judge(origin(1200), at(1200)) is Verdict.ANSWER
+
+
+def test_an_armed_guard_stops_where_no_answer_ever_comes():
+    judge = OutputGuard(Limits(200 * MS), GRID, is_armed=True)
+    assert judge.watch(at(0)) is Verdict.ANSWER
+    assert judge.watch(at(201)) is Verdict.STOP and judge.watch(at(300)) is Verdict.STOPPED
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 400), st.booleans()), max_size=40))
@@ -82,3 +95,18 @@ def test_no_answer_beyond_the_limit_ever_leaves_and_every_stop_is_said_once(even
             stops += 1
         stopped = judge.reason is not None
     assert judge.stops == stops
+
+
+@given(st.lists(st.tuples(st.integers(-(10**4), 500), st.booleans()), min_size=1, max_size=30))
+def test_after_any_jumps_silence_stops_the_output_within_its_limit(events):
+    judge, now_ms = guard(), 0
+    for gap_ms, is_answer in events:
+        now_ms += gap_ms
+        if is_answer:
+            judge.judge(origin(now_ms), at(now_ms))
+        else:
+            judge.watch(at(now_ms))
+    has_spoken = any(is_answer for _, is_answer in events)
+    judge.watch(at(now_ms))
+    judge.watch(at(now_ms + 201 + 100))  # time may fall by up to a period unnoticed
+    assert (judge.reason is not None) == has_spoken

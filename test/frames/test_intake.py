@@ -99,6 +99,35 @@ def test_realtime_counts_stamps_that_cannot_be_of_its_clock():
     assert intake.foreign_stamps == 2
 
 
+def test_a_camera_that_has_our_clock_is_believed_however_late_its_images_come():
+    intake = Intake(GRID, "realtime")
+    now_ns = 10**18
+    intake.offer(now_ns, "a", now_ns)
+    assert intake.take(now_ns).clocked_ns == now_ns
+    intake.offer(now_ns + 1, "stalled for 11 s", now_ns + 11_000 * MS)
+    assert intake.take(now_ns + 11_000 * MS).clocked_ns == now_ns + 1
+
+
+@pytest.mark.parametrize("stamp_ns", [5, 10**17, 10**18 + 10**12])
+def test_the_age_of_an_image_of_another_clock_counts_from_its_arrival(stamp_ns):
+    intake = Intake(GRID, "realtime")
+    for ahead in range(3):
+        now_ns = 10**18 + ahead * GRID.period_ns
+        intake.offer(stamp_ns + ahead * GRID.period_ns, "image", now_ns)
+        fed = intake.take(now_ns)
+        assert fed.clocked_ns == now_ns and fed.captured_ns != now_ns
+
+
+def test_one_stamp_ahead_of_time_shuts_out_no_later_image():
+    intake = Intake(GRID, "realtime")
+    offers = []
+    for frame in range(6):
+        now_ns = 10**18 + frame * GRID.period_ns
+        ahead_ns = 900 * MS if frame == 2 else 0
+        offers.append(intake.offer(now_ns + ahead_ns, "image", now_ns))
+    assert offers == [Offer.TAKEN] * 6
+
+
 def test_realtime_takes_an_image_without_a_stamp_as_captured_now():
     intake = Intake(GRID, "realtime")
     for now_ns in (10**18, 10**18 + 10**8):
@@ -140,15 +169,15 @@ def test_lockstep_tells_when_a_companion_message_is_lost():
     assert [box.offer(n, n) for n in range(3)] == [True, True, False]
 
 
-def test_realtime_companion_uses_nothing_stale():
+def test_realtime_companion_uses_nothing_that_came_too_long_ago():
     box = Companion("realtime", limit_ns=100)
-    box.offer(1000, "a")
-    assert box.choose(1100) == "a" and box.choose(1101) is None
+    box.offer(1000, "a", now_ns=7000)
+    assert box.choose(0, now_ns=7100) == "a" and box.choose(0, now_ns=7101) is None
 
 
-def test_realtime_companion_takes_the_newest_that_is_there():
+def test_realtime_companion_takes_the_newest_that_is_there_whatever_the_stamps():
     box = Companion("realtime")
     assert box.choose(10) is None
-    box.offer(100, "a")
-    box.offer(90, "older: ignored")
-    assert box.choose(500) == "a"
+    for stamp, message in [(100, "a"), (90, "b"), (10**18, "c"), (0, "d")]:
+        box.offer(stamp, message)
+    assert box.choose(50) == "d"

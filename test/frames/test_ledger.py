@@ -11,7 +11,7 @@ import pytest
 
 from streaming_net_ros.errors import LedgerError
 from streaming_net_ros.frames import (
-    AnswerLine,
+    ResponseLine,
     FrameLine,
     InputLine,
     LedgerWriter,
@@ -24,7 +24,7 @@ LINES = [
     InputLine("image", 4, 123, None, 1),
     InputLine("speed", 4, 123, (0.1, -2.0), 2),
     FrameLine("stem", 5, {"image": 4, "deep": 1}, ("deep",), 2, False, True, 1000, 3),
-    AnswerLine("drive", 5, False, 4),
+    ResponseLine("drive", 5, False, 4),
 ]
 
 
@@ -61,7 +61,7 @@ def test_a_line_at_which_a_process_was_killed_is_left_out(tmp_path):
 
 
 def line(**changes):
-    return json.dumps({"kind": "answer", "output": "a", "frame": 1, "has_left": True, "at_ns": 1}
+    return json.dumps({"kind": "response", "output": "a", "frame": 1, "has_left": True, "at_ns": 1}
                       | changes)  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def line(**changes):
     [
         ("{", "line 2"), ("[]", "line 2"), ("5", "line 2"), ("\x00", "line 2"),
         (line(kind="code"), "'code'"), (line(extra=1), "extra"),
-        (json.dumps({"kind": "answer"}), "required"),
+        (json.dumps({"kind": "response"}), "required"),
         (line(frame="5"), "frame"), (line(frame=1.5), "frame"), (line(at_ns=None), "at_ns"),
     ],
 )  # fmt: skip

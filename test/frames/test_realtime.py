@@ -229,6 +229,73 @@ def test_a_state_of_the_far_future_is_refused():
     assert box.arrive(1000, "a", 10) is Arrival.ACCEPTED
 
 
+def test_a_state_that_tells_of_an_image_of_the_future_is_refused():
+    box = running()  # believed, its age would be small and its group alive for ever
+    assert box.arrive(1000, "a", 10, image=10**12) is Arrival.FUTURE
+    assert box.arrive(1000, "a", 10) is Arrival.ACCEPTED
+
+
+def test_the_own_memory_carries_on_however_many_frames_were_skipped():
+    box = Box("a", limit=3)
+    box.arrive(900, "image", 9)
+    box.job(900, finish=False)
+    for frame in range(10, 40):
+        box.arrive(100 * frame, "image", frame)
+    box.mailbox.finish(10, "a10")
+    job = box.job(3999)
+    assert job.skipped > 20 and states(job)["a"] == "a10"
+
+
+def test_a_job_that_takes_long_lets_no_states_pile_up():
+    box = Box("a")
+    box.arrive(900, "image", 9)
+    box.job(900, finish=False)
+    for frame in range(10, 3000):
+        box.arrive(100 * frame, "image", frame)
+    assert len(box.mailbox._run.sources["image"].states) < 5
+
+
+def test_a_state_of_the_time_before_a_small_jump_back_gives_way_to_the_new_one():
+    box = running()
+    box.arrive(1000, "b", 10)
+    box.mailbox.arrive("b", 10, "b10 again", Origin(8 * PERIOD_NS, 8), 950 * MS)
+    box.arrive(951, "a", 10)
+    assert states(box.job(951))["b"] == "b10 again"
+
+
+def test_what_is_under_way_when_time_jumps_back_is_not_wanted_any_more():
+    box = Box("a")
+    box.arrive(900, "image", 9)
+    job = box.job(900, finish=False)
+    assert box.mailbox.is_wanted(job, 950 * MS)
+    assert not box.mailbox.is_wanted(job, 100 * MS)
+
+
+def test_a_forward_jump_of_time_is_a_silence_not_a_million_skipped_frames():
+    box = running()
+    assert box.job(10**9) is None and box.mailbox.silences == 1
+    box.arrive(10**9, "a", 10**7)
+    assert box.job(10**9).skipped == 0
+
+
+def test_a_group_with_a_period_and_the_time_that_it_needs_holds_nobody_up():
+    graph = network("image>stem stem>slow:3 stem>head slow>head")
+    works = {"slow": 2.7}
+    run = Play(
+        streaming(graph),
+        work=lambda group, frame: works.get(group, 0.1),
+        periods={"slow": Period(3)},
+    )
+    for frame in range(30):
+        run.send_image(frame)
+    run.play(30 * PERIOD_NS)
+    heads = [job for _, group, job in run.begun if group == "head"]
+    assert [job.frame for job in heads] == list(range(2, 2 + len(heads))) and len(heads) >= 29
+    assert all(job.held == () for _, _, job in run.begun)
+    computed = [job.frame for _, group, job in run.begun if group == "slow"]
+    assert len(computed) <= 12  # every third frame, and the first
+
+
 def test_time_that_jumps_back_begins_anew():
     box = running()
     assert box.arrive(300, "a", 3) is Arrival.ACCEPTED and box.mailbox.jumps == 1
@@ -373,7 +440,8 @@ def troubles(draw):
     work = {g: draw(st.sampled_from([0.0, 0.2, 0.7, 1.5, 3.0])) for g in rollout.graph.groups}
     messages = draw(st.lists(disturbance(), min_size=1, max_size=20))
     workers = draw(st.integers(1, 4))
-    images = draw(st.lists(st.sampled_from(["there", "lost", "late", "jump"]), max_size=25))
+    what = st.sampled_from(["there", "there", "lost", "late"]) | st.integers(1, 15)
+    images = draw(st.lists(what, max_size=25))
     return rollout, work, messages, workers, images
 
 
@@ -401,8 +469,8 @@ def test_no_trouble_makes_a_backlog_a_deadlock_or_a_frame_that_is_computed_twice
     frame = 0
     for what in images:
         frame += 1
-        if what == "jump":
-            frame = max(0, frame - 15)
+        if isinstance(what, int):  # time jumps back by so many frames
+            frame = max(0, frame - what)
             run.jump(GRID.stamp_ns(frame))
         elif what != "lost":
             run.send_image(frame, PERIOD_NS // 2 if what == "late" else 0)

@@ -412,7 +412,7 @@ BROKEN = {
     "an offset beyond the period": (_set(["groups", 0, "offset"], 1), "groups[0]", "below 'every' (1)"),
     "a wait that is negative": (_set(["groups", 0, "edges", 0, "wait_periods"], -0.1), "wait_periods", "greater than or equal to 0"),
     "a hold that is a share": (_set(["groups", 0, "edges", 0, "hold_frames"], 0.5), "hold_frames", "integer"),
-    "an age of none": (_set(["outputs", "drive", "max_age_ms"], 0), "max_age_ms", "greater than 0"),
+    "an age of none": (_set(["outputs", "drive", "max_age_ms"], 0), "max_age_ms", "greater than or equal to 1"),
     "a share in percent": (_set(["outputs", "drive", "max_held"], 50), "max_held", "less than or equal to 1"),
     "a safe command that nothing sends": (_set(["outputs", "drive", "safe"], {"angular.z": 0, "linear.x": 0}), "outputs.drive", "max_age_ms"),
     "a safe command that lacks a field": (_set(["outputs", "drive", "safe"], {"angular.z": 0}), "outputs.drive", "each of angular.z, linear.x"),

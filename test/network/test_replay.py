@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networks import TINY
 from streaming_net_ros.errors import LedgerError
 from streaming_net_ros.frames import (
-    AnswerLine,
+    ResponseLine,
     Deadline,
     FrameGrid,
     FrameLine,
@@ -101,10 +101,10 @@ def test_answers_come_between_the_states_they_are_made_of():
     lines = [
         InputLine("image", 0, 0, None, 1),
         FrameLine("stem", 1, {"image": 0}, (), 0, False, True, 0, 2),
-        AnswerLine("drive", 1, True, 3),
+        ResponseLine("drive", 1, True, 3),
     ]
     told = list(replay(NETWORK, lines, lambda _, at: image(at)))
-    assert [type(one).__name__ for one in told] == ["GroupFrame", "AnswerLine"]
+    assert [type(one).__name__ for one in told] == ["GroupFrame", "ResponseLine"]
 
 
 def test_a_ledger_that_lacks_a_process_is_refused():

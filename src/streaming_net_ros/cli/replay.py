@@ -45,7 +45,9 @@ def replay(
         image_recordings,
         recorded_answers,
         replay_run,
+        safe_values,
     )
+    from streaming_net_ros.frames import read_ledger
     from streaming_net_ros.network import (
         StreamingNetwork,
         load_weights,
@@ -53,26 +55,29 @@ def replay(
         rollout_of,
     )
 
-    torch.set_num_threads(1)  # as a container's default: other counts may round otherwise
     spec = read_network_file(find_network(network).resolve())
-    built = StreamingNetwork(spec, rollout_of(spec, rollout)).eval()
+    head, lines = read_ledger(ledger)
+    torch.set_num_threads(head.torch_threads)  # other counts may round otherwise
+    built = StreamingNetwork(spec, rollout_of(spec, rollout), seed=head.seed).eval()
     path = weights or spec.weights_path
     if path is not None:
         load_weights(built, path)
     images = image_recordings(built, bag, image_topic)
-    with progress_bar("computing again", "lines") as advance:
+    with progress_bar("computing again", "frames") as advance:
         done = replay_run(
-            built, ledger, images, weights=path, on_frame=lambda n, total: advance(n, total, "")
-        )
+            built, head, lines, images, weights=path,
+            on_frame=lambda n, total: advance(n, total, ""),
+        )  # fmt: skip
     differs = {}
     if check is not None:
         for name, output in spec.outputs.items():
             recorded = recorded_answers(check, name, output)
-            differs[name] = first_difference(done.answers[name], recorded)
+            differs[name] = first_difference(done.answers[name], recorded, safe_values(output))
     counts = {name: len(answers.stamps_ns) for name, answers in done.answers.items()}
     if as_json:
         told = {"frames": done.frames, "held": done.held, "skipped": done.skipped,
-                "kept_back": done.kept_back, "answers": counts, "differences": differs}  # fmt: skip
+                "kept_back": done.kept_back, "answers": counts,
+                "differences": differs}  # fmt: skip
         print(json.dumps(told, indent=2))
     else:
         console = Console(highlight=False, soft_wrap=True)

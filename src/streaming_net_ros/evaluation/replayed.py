@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from streaming_net_ros.errors import BagError, LedgerError
 from streaming_net_ros.evaluation.bags import Recording, open_bag
-from streaming_net_ros.frames import AnswerLine, FrameGrid, read_ledger
+from streaming_net_ros.frames import FrameGrid, FrameLine, RunHead
+from streaming_net_ros.frames.ledger import Line
 from streaming_net_ros.network import (
     ImageInput,
     OutputSpec,
-    StampedState,
+    ReplayedResponse,
     StreamingNetwork,
     check_head,
     replay,
@@ -28,6 +29,8 @@ from streaming_net_ros.network import (
 )
 from streaming_net_ros.network.layout import to_payload
 from streaming_net_ros.wire import read_stamp_ns
+
+_TWIST = "geometry_msgs/msg/TwistStamped"
 
 
 @dataclass(frozen=True)
@@ -64,50 +67,50 @@ class Replayed:
 
 def replay_run(
     network: StreamingNetwork,
-    ledgers: Sequence[Path],
+    head: RunHead,
+    lines: Sequence[Line],
     bags: Mapping[str, Recording],
     *,
     weights: Path | None,
-    seed: int = 0,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
 ) -> Replayed:
     """Compute a run again.
 
+    Bit for bit only with the head's ``torch_threads``, which the caller sets.
+
     Args:
-        network: all groups, in evaluation mode, with its weights and rollout.
-        ledgers: one for each host.
+        network: all groups, in evaluation mode, with its weights (or the head's seed) and rollout.
+        head: of the ledger.
+        lines: of the ledger.
         bags: per image input the images that it was fed from.
         weights: file of the weights; None if they are drawn.
-        seed: that they were drawn with.
-        on_frame: told of progress.
+        on_frame: told of progress, in frames of groups.
 
     Raises:
         LedgerError: a damaged ledger, one of another run, or one that lacks a process.
         BagError: an image that is not in the recording.
     """
-    head, lines = read_ledger(ledgers)
     grid = FrameGrid(head.rate_hz)
-    own = run_head(network.spec, network.rollout, grid, "realtime", weights=weights, seed=seed)
+    own = run_head(network.spec, network.rollout, grid, head.mode, weights=weights, seed=head.seed)
     check_head(head, own)
-    newest: dict[str, StampedState] = {}
     given: dict[str, list[tuple[int, NDArray[Any]]]] = {name: [] for name in network.spec.outputs}
+    frame_lines = [line for line in lines if isinstance(line, FrameLine)]
     kept_back = frames = 0
     for done in replay(network, lines, _pictures(bags)):
-        if isinstance(done, AnswerLine):
-            spec = network.spec.outputs[done.output]
-            kept_back += not done.has_left
-            if done.has_left:
-                state = newest[spec.group]
-                given[done.output].append((state.captured_ns, published(spec, state.batch)))
+        if isinstance(done, ReplayedResponse):
+            kept_back += not done.line.has_left
+            if done.line.has_left:
+                output, state = done.line.output, done.state
+                values = published(network.spec.outputs[output], state.batch)
+                given[output].append((state.captured_ns, values))
         else:
-            newest[done.group] = done.state
             frames += 1
-            on_frame(frames, len(lines))
+            on_frame(frames, len(frame_lines))
     return Replayed(
         {name: _stacked(answers) for name, answers in given.items()},
         frames,
-        sum(len(getattr(line, "held", ())) for line in lines),
-        sum(getattr(line, "skipped", 0) for line in lines),
+        sum(len(line.held) for line in frame_lines),
+        sum(line.skipped for line in frame_lines),
         kept_back,
     )
 
@@ -123,39 +126,64 @@ def published(spec: OutputSpec, batch: torch.Tensor) -> NDArray[Any]:
 
 
 def recorded_answers(path: Path, output: str, spec: OutputSpec) -> Answers:
-    """What ``run --record`` wrote of an output; safe commands are left out.
+    """What ``run --record`` wrote of an output, safe commands among them.
 
     Raises:
-        BagError: the output is not in the recording.
+        BagError: the output is not in the recording, or not as the network publishes it.
     """
+    kind = "sensor_msgs/msg/Image" if spec.publish == "tensor" else _TWIST
     with open_bag(path) as bag:
         topics = [topic for topic in bag.topics if topic.endswith(f"/response/{output}")]
-        if len(topics) != 1:
-            raise BagError(f"no responses of output '{output}'", where=str(path))
-        found = []
-        for _, message in bag.messages(topics[0]):
-            if spec.publish == "tensor":
-                values = np.frombuffer(message.data, np.uint8).view(_dtype(message.encoding))
-            else:
-                values = np.array([_field(message.twist, name) for name in spec.fields])
-                if spec.safe is not None and values.tolist() == _in_order(spec, spec.safe):
-                    continue
-            found.append((read_stamp_ns(message.header.stamp), values))
+        if len(topics) != 1 or bag.topics[topics[0]] != kind:
+            raise BagError(
+                f"no responses of output '{output}'",
+                where=str(path),
+                expected=f"one topic .../response/{output} of {kind}",
+                got=", ".join(f"{topic} ({bag.topics[topic]})" for topic in topics) or None,
+            )
+        found = [
+            (read_stamp_ns(message.header.stamp), _numbers(message, spec))
+            for _, message in bag.messages(topics[0])
+        ]
+    if len({values.shape for _, values in found}) > 1:
+        raise BagError(
+            "responses of several sizes", where=f"{path}: {topics[0]}", expected="one size"
+        )
     return _stacked(found)
 
 
-def first_difference(computed: Answers, recorded: Answers) -> str | None:
-    """Where two runs of answers differ first, in words; None if they are equal bit for bit."""
-    pairs = zip(computed.stamps_ns, recorded.stamps_ns, strict=False)
-    for number, (ours, theirs) in enumerate(pairs):
-        if ours != theirs:
-            return f"answer {number} is stamped {ours} ns, recorded {theirs} ns"
-        if computed.values[number].tobytes() != recorded.values[number].tobytes():
-            return (
-                f"answer {number}: {computed.values[number]}, recorded {recorded.values[number]}"
-            )
-    if len(computed.stamps_ns) != len(recorded.stamps_ns):
-        return f"{len(computed.stamps_ns)} answers, recorded {len(recorded.stamps_ns)}"
+def safe_values(spec: OutputSpec) -> NDArray[np.float64] | None:
+    """An output's safe command, its fields in the order of answers; None if it has none."""
+    if spec.safe is None:
+        return None
+    return np.array([spec.safe[name] for name in spec.fields], dtype=np.float64)
+
+
+def first_difference(
+    computed: Answers, recorded: Answers, safe: NDArray[np.float64] | None = None
+) -> str | None:
+    """Where two runs of answers differ first, in words; None if they are equal bit for bit.
+
+    Args:
+        computed: the answers.
+        recorded: the same, and among them safe commands, which no group has computed.
+        safe: the output's safe command. What equals it, and is not stamped like the next answer,
+            is one.
+    """
+    number = 0
+    for stamp_ns, values in zip(recorded.stamps_ns, recorded.values, strict=True):
+        is_next = number < len(computed.stamps_ns) and computed.stamps_ns[number] == stamp_ns
+        if not is_next and safe is not None and np.array_equal(values, safe):
+            continue
+        if number < len(computed.stamps_ns):
+            if not is_next:
+                ours = computed.stamps_ns[number]
+                return f"answer {number} is stamped {ours} ns, recorded {stamp_ns} ns"
+            if computed.values[number].tobytes() != values.tobytes():
+                return f"answer {number}: {computed.values[number]}, recorded {values}"
+        number += 1
+    if number != len(computed.stamps_ns):
+        return f"{len(computed.stamps_ns)} answers, recorded {number}"
     return None
 
 
@@ -208,14 +236,14 @@ def _stacked(answers: Sequence[tuple[int, NDArray[Any]]]) -> Answers:
     return Answers(stamps, values)
 
 
-def _in_order(spec: OutputSpec, command: Mapping[str, float]) -> list[float]:
-    return [float(command[name]) for name in spec.fields]
+def _numbers(message: Any, spec: OutputSpec) -> NDArray[Any]:
+    """The numbers of a recorded response, as ``published`` gives them."""
+    if spec.publish == "tensor":
+        dtype = np.dtype(np.float16 if message.encoding.startswith("16FC") else np.float32)
+        return np.frombuffer(message.data, dtype, len(message.data) // dtype.itemsize)
+    return np.array([_field(message.twist, name) for name in spec.fields], dtype=np.float64)
 
 
 def _field(twist: Any, name: str) -> float:
     part, axis = name.split(".")
     return float(getattr(getattr(twist, part), axis))
-
-
-def _dtype(encoding: str) -> type[np.generic]:
-    return np.float16 if encoding.startswith("16FC") else np.float32

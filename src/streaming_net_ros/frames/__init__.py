@@ -2,9 +2,9 @@
 
 Owns the frame grid, the mailbox (the firing rule that offline, lockstep and realtime share), the
 intake (which image is which frame), the flow window of lockstep, origins and ages, the safety of
-outputs, and the ledger of what happened. Everything here is pure: no thread, no torch, no rclpy,
-and every "now" is handed in, so that each law can be tested with an invented clock; ``virtual``
-plays whole networks in such a time. Imported by ``network`` (offline) and ``nodes`` (ROS).
+outputs, and the ledger of what happened. No torch, no rclpy. All but the ledger's file is pure: no
+thread, and every "now" is handed in, so that each law can be tested with an invented clock;
+``virtual`` plays whole networks in such a time. Imported by ``network`` (offline) and ``nodes`` (ROS).
 """
 
 from streaming_net_ros.frames.flow import FlowWindow
@@ -13,38 +13,23 @@ from streaming_net_ros.frames.guard import Limits, OutputGuard, Verdict
 from streaming_net_ros.frames.intake import Companion, Fed, Intake, Offer
 from streaming_net_ros.frames.latency import Latency, ResponseClock
 from streaming_net_ros.frames.ledger import (
-    AnswerLine,
     FrameLine,
     InputLine,
     LedgerWriter,
+    ResponseLine,
     RunHead,
     read_ledger,
     system_ns,
 )
-from streaming_net_ros.frames.mailbox import (
-    Arrival,
-    Deadline,
-    FiringRule,
-    Input,
-    Job,
-    Mailbox,
-    Mode,
-    Period,
-    firing_rules,
-)
-from streaming_net_ros.frames.origin import (
-    Origin,
-    capture_time_ns,
-    is_of_this_clock,
-    origin_of,
-)
+from streaming_net_ros.frames.mailbox import Arrival, Input, Job, Mailbox
+from streaming_net_ros.frames.origin import Origin, origin_of
+from streaming_net_ros.frames.rule import Deadline, FiringRule, Mode, Period, firing_rules
 from streaming_net_ros.frames.spread import Spread, quantile
 from streaming_net_ros.frames.tally import Cadence, EdgeTally, FrameTally
 from streaming_net_ros.frames.virtual import Done, VirtualRun
 from streaming_net_ros.frames.watch import Watch
 
 __all__ = [
-    "AnswerLine",
     "Arrival",
     "Cadence",
     "Companion",
@@ -71,14 +56,13 @@ __all__ = [
     "OutputGuard",
     "Period",
     "ResponseClock",
+    "ResponseLine",
     "RunHead",
     "Spread",
     "Verdict",
     "VirtualRun",
     "Watch",
-    "capture_time_ns",
     "firing_rules",
-    "is_of_this_clock",
     "origin_of",
     "quantile",
     "read_ledger",

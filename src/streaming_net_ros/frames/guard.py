@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from streaming_net_ros.frames.grid import FrameGrid
-from streaming_net_ros.frames.origin import Origin, capture_time_ns
+from streaming_net_ros.frames.origin import Origin
 
 
 class Verdict(Enum):
@@ -39,43 +39,55 @@ class OutputGuard:
     Args:
         limits: of the output.
         grid: the frame grid.
+        is_armed: silence counts from the first look on, not only after a first answer.
 
     Attributes:
         reason: why the output has stopped, in words; None while it has not.
         stops: how often it has.
     """
 
-    def __init__(self, limits: Limits, grid: FrameGrid) -> None:
+    def __init__(self, limits: Limits, grid: FrameGrid, *, is_armed: bool = False) -> None:
         self._limits = limits
-        self._grid = grid
-        self._newest_ns: int | None = None  # capture time of the newest answer that left
+        self._period_ns = grid.period_ns
+        self._is_armed = is_armed
+        self._newest_ns: int | None = None  # since when the newest answer's age counts
+        self._now_ns: int | None = None
         self.reason: str | None = None
         self.stops = 0
 
     def judge(self, origin: Origin, now_ns: int) -> Verdict:
         """An answer is ready. It resumes by itself: a good answer ends a stop."""
-        captured_ns = capture_time_ns(origin, self._grid)
-        reason = self._too_old(captured_ns, now_ns)
+        self._now_ns = now_ns
+        reason = self._too_old(origin.since_ns, now_ns)
         most = self._limits.max_held
         if reason is None and most is not None and origin.held > most:
             reason = f"{origin.held:.0%} of its paths held, the limit is {most:.0%}"
         if reason is not None:
             return self._stop(reason)
         self.reason = None
-        self._newest_ns = captured_ns
+        self._newest_ns = origin.since_ns
         return Verdict.ANSWER
 
     def watch(self, now_ns: int) -> Verdict:
         """No answer is ready: has the last one that left become too old?"""
-        if self._newest_ns is None or self._newest_ns > now_ns:  # none yet, or time jumped back
+        before_ns, self._now_ns = self._now_ns, now_ns
+        if self._newest_ns is None and self._is_armed:
+            self._newest_ns = now_ns
+        if self._newest_ns is None:  # nothing has left: nothing to take back
             return Verdict.STOPPED
+        if before_ns is not None and now_ns < before_ns - self._period_ns:
+            return self._stop("no newer answer since time jumped back")
         reason = self._too_old(self._newest_ns, now_ns)
         return Verdict.ANSWER if reason is None else self._stop(f"no newer answer; {reason}")
 
-    def _too_old(self, captured_ns: int, now_ns: int) -> str | None:
+    def _too_old(self, since_ns: int, now_ns: int) -> str | None:
         limit_ns = self._limits.max_age_ns
-        age_ns = now_ns - captured_ns
-        if limit_ns is None or age_ns <= limit_ns:
+        if limit_ns is None:
+            return None
+        age_ns = now_ns - since_ns
+        if age_ns < -self._period_ns:
+            return f"of the future by {-age_ns / 1e6:.0f} ms: time jumped back"
+        if age_ns <= limit_ns:
             return None
         return f"{age_ns / 1e6:.0f} ms old, the limit is {limit_ns / 1e6:g} ms"
 

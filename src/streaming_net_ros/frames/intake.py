@@ -1,27 +1,28 @@
-"""The intake: which image is which frame.
+"""The intake: which image is which frame, and since when its age counts.
 
 Lockstep: the first image's capture time, rounded to the grid, is the first frame; every further
 image is the next frame, none is lost. Realtime: an image belongs to the frame that is under way
 when it arrives; a second one within a frame is the next frame, at once; a third one waits for its
-time, and is displaced by a fourth (the newest wins). An image that is stamped like its predecessor, or
-a little older, is not used; stamps that fall far back are a camera that has started anew. Missing
-images are not the intake's business: the mailboxes hold. Pure, with the clock handed in; owned by
-the frame source.
+time, and is displaced by a fourth (the newest wins). An image that is stamped like its
+predecessor, or a little older, is not used; stamps that fall far back are a camera that has
+started anew. A camera none of whose stamps can be of our clock is taken to have another one: the
+age of its images counts from their arrival. Missing images are not the intake's business: the
+mailboxes hold. Pure, with the clock handed in; owned by the frame source.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, TypeVar
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames.grid import NS_PER_S, FrameGrid
-from streaming_net_ros.frames.mailbox import Mode
-from streaming_net_ros.frames.origin import is_of_this_clock
+from streaming_net_ros.frames.rule import Mode
 
 Image = TypeVar("Image")
+PLAUSIBLE_NS = 10 * NS_PER_S
 _OVERTAKEN_NS = NS_PER_S  # an image older than that, against its predecessor, begins a new time
 
 
@@ -37,11 +38,12 @@ class Offer(Enum):
 
 @dataclass(frozen=True)
 class Fed(Generic[Image]):
-    """An image with its frame and its capture time."""
+    """An image with its frame, its capture stamp, and since when its age counts."""
 
     frame: int
     captured_ns: int
     image: Image
+    clocked_ns: int
 
 
 class Intake(Generic[Image]):
@@ -54,8 +56,8 @@ class Intake(Generic[Image]):
 
     Attributes:
         counts: images by what became of them; a displaced one was taken first.
-        foreign_stamps: realtime: images whose stamp cannot be of this clock (the future, long
-            ago): their age counts from their arrival.
+        foreign_stamps: realtime: images whose stamp cannot be of this clock (more than a period
+            in the future, more than 10 s ago).
         jumps: realtime: how often stamps or ROS time fell back.
     """
 
@@ -70,10 +72,11 @@ class Intake(Generic[Image]):
         self.foreign_stamps = 0
         self.jumps = 0
         self._queue_frames = queue_frames
-        self._waiting: deque[tuple[int, int, Image]] = deque()  # (arrival, capture, image)
+        self._waiting: deque[tuple[int, Fed[Image]]] = deque()  # (arrival, without its frame)
         self._last: int | None = None
         self._now_ns = 0
         self._newest_ns: int | None = None  # capture
+        self._has_our_clock = False  # some stamp of this camera was of this clock
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -94,14 +97,25 @@ class Intake(Generic[Image]):
             offer = self._judge(captured_ns)
         self.counts[offer] += 1
         if offer is Offer.TAKEN:
-            if self.mode == "realtime" and self._waiting:
-                self._waiting.popleft()
-                self.counts[Offer.DISPLACED] += 1
+            clocked_ns = captured_ns
             if self.mode == "realtime":
-                self.foreign_stamps += not is_of_this_clock(captured_ns, now_ns, self.grid)
-            self._newest_ns = captured_ns
-            self._waiting.append((now_ns, captured_ns, image))
+                clocked_ns = self._clocked(captured_ns, now_ns)
+                self._newest_ns = clocked_ns if self._has_our_clock else captured_ns
+                if self._waiting:
+                    self._waiting.popleft()
+                    self.counts[Offer.DISPLACED] += 1
+            self._waiting.append((now_ns, Fed(0, captured_ns, image, clocked_ns)))
         return offer
+
+    def _clocked(self, captured_ns: int, now_ns: int) -> int:
+        """Realtime: since when the age of an image counts.
+
+        A camera that has our clock keeps it: an image that it delivers late is old, however late.
+        """
+        is_ours = -self.grid.period_ns <= now_ns - captured_ns <= PLAUSIBLE_NS
+        self.foreign_stamps += not is_ours
+        self._has_our_clock = self._has_our_clock or is_ours
+        return min(captured_ns, now_ns) if self._has_our_clock else now_ns
 
     def _judge(self, captured_ns: int) -> Offer:
         """Realtime: may an image of that capture be used after the newest one?"""
@@ -112,12 +126,14 @@ class Intake(Generic[Image]):
         if self._newest_ns - captured_ns <= _OVERTAKEN_NS:
             return Offer.DISORDERED
         self.jumps += 1
+        self._has_our_clock = False
         return Offer.TAKEN
 
     def _notice(self, now_ns: int) -> None:
         """Realtime: when time jumps back, frames are counted from the new time on."""
         if now_ns < self._now_ns - self.grid.period_ns:
             self._last, self._newest_ns, self._now_ns = None, None, now_ns
+            self._has_our_clock = False
             self._waiting.clear()
             self.jumps += 1
         self._now_ns = max(now_ns, self._now_ns)
@@ -131,9 +147,10 @@ class Intake(Generic[Image]):
             self._notice(now_ns)
         if not self._waiting:
             return None
-        arrived_ns, captured_ns, _ = self._waiting[0]
+        arrived_ns, waiting = self._waiting[0]
         if self.mode == "lockstep":
-            return self.grid.nearest_frame(captured_ns) if self._last is None else self._last + 1
+            first = self.grid.nearest_frame(waiting.captured_ns)
+            return first if self._last is None else self._last + 1
         frame = self.grid.frame_at(arrived_ns)
         if self._last is not None and frame <= self._last:
             frame = self._last + 1
@@ -160,64 +177,60 @@ class Intake(Generic[Image]):
         Raises:
             IndexError: none waits.
         """
-        return self._waiting[0][1]
+        return self._waiting[0][1].captured_ns
 
     def take(self, now_ns: int = 0) -> Fed[Image] | None:
         """The next image to feed, numbered, or None."""
         frame = self.next_frame(now_ns)
         if frame is None:
             return None
-        _, captured_ns, image = self._waiting.popleft()
         self._last = frame
-        return Fed(frame, captured_ns, image)
+        return replace(self._waiting.popleft()[1], frame=frame)
 
 
 class Companion(Generic[Image]):
     """A further input beside the one that sets the frames: which of its messages is whose.
 
-    Each frame gets the newest message that was stamped no later than the frame's capture time. In
-    lockstep it waits until a message stamped at or after that time is here, so that the choice
-    does not depend on which topic was faster. Realtime takes what is there, up to an age.
+    Lockstep: each frame gets the newest message that was stamped no later than the frame's capture
+    time, and waits until a message stamped at or after that time is here, so that the choice does
+    not depend on which topic was faster. Realtime: a frame gets the newest one that is here, up to
+    an age since its arrival.
 
     Args:
         mode: lockstep or realtime.
-        queue: how many messages may wait.
-        limit_ns: realtime: a message older than this, against the frame's capture, is not used.
+        queue: lockstep: how many messages may wait.
+        limit_ns: realtime: a message that came longer ago is not used.
     """
 
     def __init__(self, mode: Mode, queue: int = 1000, limit_ns: int = 10**10) -> None:
         self._mode = mode
-        self._queue = queue
+        self._queue = queue if mode == "lockstep" else 1
         self._limit_ns = limit_ns
-        self._messages: deque[tuple[int, Image]] = deque()
+        self._messages: deque[tuple[int, int, Image]] = deque()  # (stamp, arrival, message)
 
-    def offer(self, stamp_ns: int, message: Image) -> bool:
-        """A message is here; one older than its predecessor is ignored. False if one was lost.
-
-        Realtime: stamps that fall far back begin anew.
-        """
-        if self._messages and stamp_ns < self._messages[-1][0]:
-            is_jump = self._messages[-1][0] - stamp_ns > _OVERTAKEN_NS
-            if self._mode == "lockstep" or not is_jump:
-                return True
-            self._messages.clear()
-        self._messages.append((stamp_ns, message))
+    def offer(self, stamp_ns: int, message: Image, now_ns: int = 0) -> bool:
+        """A message is here; False if one was lost. Lockstep ignores one that was overtaken."""
+        is_lockstep = self._mode == "lockstep"
+        if is_lockstep and self._messages and stamp_ns < self._messages[-1][0]:
+            return True
+        self._messages.append((stamp_ns, now_ns, message))
         if len(self._messages) <= self._queue:
             return True
         self._messages.popleft()
-        return self._mode == "realtime"  # there the newest is all that counts
+        return not is_lockstep  # in realtime the newest is all that counts
 
-    def choose(self, captured_ns: int) -> Image | None:
+    def choose(self, captured_ns: int, now_ns: int = 0) -> Image | None:
         """The message for a frame captured then; None if there is none, none yet, or a stale one.
 
-        Before the first message was stamped, frames get that first one.
+        Lockstep: before the first message was stamped, frames get that first one.
         """
         if not self._messages:
             return None
-        if self._mode == "lockstep" and self._messages[-1][0] < captured_ns:
+        if self._mode == "realtime":
+            _, arrived_ns, message = self._messages[-1]
+            return None if abs(now_ns - arrived_ns) > self._limit_ns else message
+        if self._messages[-1][0] < captured_ns:
             return None
         while len(self._messages) > 1 and self._messages[1][0] <= captured_ns:
             self._messages.popleft()
-        stamp_ns, message = self._messages[0]
-        is_stale = self._mode == "realtime" and captured_ns - stamp_ns > self._limit_ns
-        return None if is_stale else message
+        return self._messages[0][2]

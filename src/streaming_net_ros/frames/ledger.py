@@ -3,19 +3,21 @@
 In realtime the machine decides which inputs a frame gets. The ledger keeps these decisions, a line
 of JSON each: images by frame and capture time, and for every frame of a group the frames of its
 inputs. It is the rollout as it really happened; `network.replay` computes it again. All processes
-of a host append to one file, also those that were started again; the lines of several hosts are
-brought into order by their times.
+of a host append to one file, also those that were started again: a state's line stands before the
+lines of whatever was made from it. Only the files of several hosts are merged by their times.
 
 Knows files and JSON, no torch and no ROS.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +26,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from streaming_net_ros.errors import LedgerError
+from streaming_net_ros.frames.rule import Mode
 
 _STRICT = ConfigDict(extra="forbid")
+_INT64_END = 1 << 63
+_FLOAT32_MOST = 3.4028234663852886e38
+Count = Annotated[int, Field(ge=0, lt=_INT64_END)]  # of frames, or a time since 1970
+Signed = Annotated[int, Field(ge=-_INT64_END, lt=_INT64_END)]  # by clocks that may disagree
+Float32 = Annotated[float, Field(ge=-_FLOAT32_MOST, le=_FLOAT32_MOST, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,19 @@ class RunHead:
         rate_hz: of the frame grid.
         mode: lockstep or realtime.
         members: of the process.
+        torch_threads: of one torch operation; other counts may round otherwise.
+        seed: that weights without a file were drawn with.
     """
 
     network: str
     fingerprint: str
     weights: str
     delays: Mapping[str, int]
-    rate_hz: float
-    mode: str
+    rate_hz: Annotated[float, Field(ge=1e-3, le=1e5)]
+    mode: Mode
     members: tuple[str, ...] = field(default=(), compare=False)
+    torch_threads: Annotated[int, Field(ge=1, le=1024)] = field(default=1, compare=False)
+    seed: Annotated[int, Field(ge=0, le=1 << 31)] = field(default=0, compare=False)
     version: Literal[1] = 1
     kind: Literal["run"] = "run"
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -61,16 +73,19 @@ class InputLine:
     Attributes:
         name: of the input.
         frame: that it became.
-        captured_ns: its capture time.
+        captured_ns: its own capture time.
+        image_ns: capture time of the frame's image, from which ages count (age law): its own, if
+            it is an image.
         values: a vector's numbers; None for an image, which the recording has.
         at_ns: when, by the system clock.
     """
 
     name: str
-    frame: int
-    captured_ns: int
-    values: tuple[float, ...] | None
-    at_ns: int
+    frame: Count
+    captured_ns: Signed
+    image_ns: Signed
+    values: tuple[Float32, ...] | None
+    at_ns: Count
     kind: Literal["input"] = "input"
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -82,30 +97,34 @@ class FrameLine:
     Attributes:
         group: whose.
         frame: computed.
-        inputs: frame of the state used, by source.
+        inputs: frame of the state used, by source; none if it was repeated.
         held: sources that were stood in for.
         skipped: frames given up before this one.
         is_repeated: nothing was computed.
         is_finite: False if the state was NaN or infinite and went nowhere.
         work_ns: time in the layers.
         at_ns: when it began, by the system clock.
+        wait_ns: how long each input had waited for it, by source.
+        age_ns: how old the newest image inside each input was, by source.
     """
 
     group: str
-    frame: int
-    inputs: Mapping[str, int]
+    frame: Count
+    inputs: Mapping[str, Count]
     held: tuple[str, ...]
-    skipped: int
+    skipped: Count
     is_repeated: bool
     is_finite: bool
-    work_ns: int
-    at_ns: int
+    work_ns: Count
+    at_ns: Count
+    wait_ns: Mapping[str, Signed] = field(default_factory=dict)
+    age_ns: Mapping[str, Signed] = field(default_factory=dict)
     kind: Literal["frame"] = "frame"
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
 @dataclass(frozen=True)
-class AnswerLine:
+class ResponseLine:
     """A response left, or was kept back.
 
     Attributes:
@@ -116,16 +135,16 @@ class AnswerLine:
     """
 
     output: str
-    frame: int
+    frame: Count
     has_left: bool
-    at_ns: int
-    kind: Literal["answer"] = "answer"
+    at_ns: Count
+    kind: Literal["response"] = "response"
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
-Line = InputLine | FrameLine | AnswerLine
+Line = InputLine | FrameLine | ResponseLine
 _READER: TypeAdapter[RunHead | Line] = TypeAdapter(
-    Annotated[RunHead | InputLine | FrameLine | AnswerLine, Field(discriminator="kind")]
+    Annotated[RunHead | InputLine | FrameLine | ResponseLine, Field(discriminator="kind")]
 )
 
 
@@ -133,19 +152,36 @@ class LedgerWriter:
     """Appends lines to a file. May be called from any thread. A context manager.
 
     A line is written whole and at once: a process that is killed loses nothing that it has told,
-    and lines of several processes do not mix.
+    and lines of several processes do not mix. A run matters more than its ledger: when a line
+    cannot be written (a full disk), nothing is written any more, and the run goes on.
+
+    Args:
+        path: the file.
+        head: of the run.
+        on_failure: is told once, by whichever thread wrote, that nothing is written any more.
+
+    Attributes:
+        failure: why nothing is written any more; None while all is well.
 
     Raises:
-        LedgerError: the file cannot be written.
+        LedgerError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, head: RunHead) -> None:
+    def __init__(
+        self,
+        path: Path,
+        head: RunHead,
+        on_failure: Callable[[str], object] | None = None,
+    ) -> None:
+        self._path = path
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self.failure: str | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
             raise LedgerError(f"cannot write ({error.strerror})", where=str(path)) from None
-        self._lock = threading.Lock()
         self.write(head)
 
     def __enter__(self) -> LedgerWriter:
@@ -160,18 +196,39 @@ class LedgerWriter:
         self.close()
 
     def write(self, line: Line | RunHead) -> None:
-        """Append a line."""
-        text = json.dumps(asdict(line), separators=(",", ":"))
+        """Append a line; see ``failure``."""
+        text = json.dumps(asdict(line), separators=(",", ":")) + "\n"
         with self._lock:
-            if self._file is not None:
-                os.write(self._file, (text + "\n").encode())
+            failed = self._append(text.encode())
+        # Outside the lock: the callback may log, and logging may take its time.
+        if failed is not None and self._on_failure is not None:
+            self._on_failure(failed)
+
+    def _append(self, rest: bytes) -> str | None:
+        """Lock held. Why it failed, if it did just now."""
+        if self._file is None:
+            return None
+        try:
+            while rest:  # a disk that is nearly full takes a part, and refuses the next
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            why = f"cannot write ({error.strerror}); the run goes on without its ledger"
+            self.failure = f"{self._path}: {why}"
+            self._end()
+            return self.failure
+        return None
 
     def close(self) -> None:
         """Write no more."""
         with self._lock:
-            if self._file is not None:
-                os.close(self._file)
-            self._file = None
+            self._end()
+
+    def _end(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            # Some file systems tell of a full disk only now; what has failed already may again.
+            with suppress(OSError):
+                os.close(file)
 
 
 def system_ns() -> int:
@@ -180,23 +237,29 @@ def system_ns() -> int:
 
 
 def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
-    """What the processes of one run wrote, in the order of time.
+    """What the processes of one run wrote, in order.
+
+    Each file keeps its own order, whatever the clock did meanwhile; several are merged by time.
 
     Args:
         paths: a file for each host.
+
+    Returns:
+        The head of the first process, and the lines of all.
 
     Raises:
         LedgerError: a file that is missing, of another kind, or of another run.
     """
     head: RunHead | None = None
-    lines: list[Line] = []
+    files: list[list[Line]] = []
     for path in paths:
+        files.append([])
         for number, line in _lines(path):
             if not isinstance(line, RunHead):
-                lines.append(line)
-            elif head is None or head == line:
+                files[-1].append(line)
+            elif head is None:
                 head = line
-            else:
+            elif head != line:
                 raise LedgerError(
                     "the ledger of another run",
                     where=f"{path}: line {number}",
@@ -206,24 +269,34 @@ def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
                 )
     if head is None:
         raise LedgerError(
-            "no ledger", where=str(paths[0]), expected="a file that 'run --ledger' wrote"
+            "no ledger",
+            where=", ".join(map(str, paths)),
+            expected="a file that 'run --ledger' wrote",
         )
-    lines.sort(key=lambda line: line.at_ns)
-    return head, lines
+    merged = heapq.merge(*map(_timed, files), key=lambda timed: timed[0])
+    return head, [line for _, line in merged]
+
+
+def _timed(lines: Iterable[Line]) -> Iterator[tuple[int, Line]]:
+    """Lines with times that never fall: a clock that was set back does not reorder its file."""
+    newest_ns = 0
+    for line in lines:
+        newest_ns = max(newest_ns, line.at_ns)
+        yield newest_ns, line
 
 
 def _lines(path: Path) -> Iterator[tuple[int, RunHead | Line]]:
     try:
-        texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise LedgerError(f"cannot read ({type(error).__name__})", where=str(path)) from None
+        texts = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise LedgerError(f"cannot read ({error.strerror})", where=str(path)) from None
     for number, text in enumerate(texts, 1):
         try:
             yield number, _READER.validate_json(text, strict=True)
         except ValidationError as error:
-            if number == len(texts) and not text.endswith("\n"):
+            if number == len(texts) and not text.endswith(b"\n"):
                 return  # its process was killed at this line
-            found = error.errors()[0]
+            found = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in found["loc"][1:])
             raise LedgerError(
                 f"not a line of a ledger: {place + ': ' if place else ''}{found['msg']}",

@@ -25,15 +25,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames.grid import FrameGrid
 from streaming_net_ros.frames.origin import Origin, origin_of
-from streaming_net_ros.theory import Rollout, first_frames, tableau
+from streaming_net_ros.frames.rule import Deadline, FiringRule
 
-Mode = Literal["lockstep", "realtime"]
 State = TypeVar("State")
+_AHEAD_FRAMES = 2  # an image may be one frame ahead of its time, and hosts' clocks differ a little
 
 
 class Arrival(Enum):
@@ -44,131 +44,6 @@ class Arrival(Enum):
     LATE = "too late for its frame; kept for the next one"
     GAP = "a state before this one never arrived"
     FUTURE = "no image can have reached this frame yet: the clocks disagree, or time jumped back"
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """Realtime: how long a frame waits for an input, and how long a missing one is held.
-
-    Attributes:
-        grid: gives the tick of a frame.
-        wait_ns: how long after its tick a frame waits.
-        hold_limit_frames: for how many frames a missing input is held.
-
-    Raises:
-        ParameterError: a negative wait or limit.
-    """
-
-    grid: FrameGrid
-    wait_ns: int
-    hold_limit_frames: int
-
-    def __post_init__(self) -> None:
-        if self.wait_ns < 0 or self.hold_limit_frames < 0:
-            raise ParameterError(
-                "deadline or hold limit is negative",
-                where="realtime",
-                expected=">= 0",
-                got=min(self.wait_ns, self.hold_limit_frames),
-            )
-
-    def at_ns(self, frame: int) -> int:
-        """When a frame stops waiting."""
-        return self.grid.stamp_ns(frame) + self.wait_ns
-
-
-@dataclass(frozen=True)
-class Period:
-    """A group that computes a new state only in some frames and repeats it in the others.
-
-    It computes in frames ``t`` with ``t % every == offset``, and in its first one.
-
-    Raises:
-        ParameterError: not ``0 <= offset < every``.
-    """
-
-    every: int = 1
-    offset: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.offset < self.every:
-            raise ParameterError(
-                "not a period", where="every, offset", expected="0 <= offset < every",
-                got=(self.every, self.offset),
-            )  # fmt: skip
-
-    def newest(self, frame: int) -> int:
-        """The last frame up to this one in which a new state is due."""
-        return frame - (frame - self.offset) % self.every
-
-
-@dataclass(frozen=True)
-class FiringRule:
-    """Everything a mailbox needs to know of the network: one group's view of a rollout.
-
-    Attributes:
-        group: the group that fires; its own name among ``delays`` is its self-edge.
-        delays: delay in frames per source, in the file's order of edges.
-        first_frames: per source and for the group itself, the first frame (counted from the first
-            image's) at which a state exists.
-        deadlines: realtime's, per source; None is lockstep, which waits without limit.
-        period: in which frames the group computes.
-        repeats_frames: for how many frames states may be repeated on their way, by periods.
-    """
-
-    group: str
-    delays: Mapping[str, int]
-    first_frames: Mapping[str, int]
-    deadlines: Mapping[str, Deadline] | None = None
-    period: Period = Period()
-    repeats_frames: int = 0
-
-    @property
-    def hold_limit_frames(self) -> int:
-        """Realtime: how much older than at best the newest image inside a state may be."""
-        limits = [deadline.hold_limit_frames for deadline in (self.deadlines or {}).values()]
-        return max(limits, default=0) + self.repeats_frames
-
-
-def firing_rules(
-    rollout: Rollout,
-    deadline: Deadline | None = None,
-    *,
-    edges: Mapping[tuple[str, str], Deadline] | None = None,
-    periods: Mapping[str, Period] | None = None,
-) -> dict[str, FiringRule]:
-    """The firing rule of every group of a rollout; lockstep unless a deadline is given.
-
-    Args:
-        rollout: the network's.
-        deadline: realtime's. Its wait is that of a group that hears others' previous frames; where
-            edges have no delay, states of one frame need several updates, and each gets as long.
-        edges: deadlines of edges (source, target) that have one of their own.
-        periods: of groups that do not compute in every frame.
-    """
-    first = first_frames(rollout)
-    steps = tableau(rollout, 1)
-    periods = periods or {}
-    repeats = sum(period.every - 1 for period in periods.values())
-    rules = {}
-    for group in rollout.graph.groups:
-        delays = rollout.delays_into(group)
-        deadlines = None
-        if deadline is not None:
-            deadlines = {}
-            for source in delays:
-                own = (edges or {}).get((source, group), deadline)
-                wait_ns = own.wait_ns * steps[1, group]
-                deadlines[source] = Deadline(own.grid, wait_ns, own.hold_limit_frames)
-        rules[group] = FiringRule(
-            group,
-            delays,
-            {name: first[name] for name in (*delays, group)},
-            deadlines,
-            periods.get(group, Period()),
-            repeats,
-        )
-    return rules
 
 
 @dataclass(frozen=True)
@@ -228,10 +103,10 @@ class _Source(Generic[State]):
         for old in stale[:-1] if keep_one else stale:
             del self.states[old]
 
-    def held_for(self, frame: int, limit_frames: int) -> Input[State] | None:
-        """The newest state before ``frame`` that is at most ``limit_frames`` older."""
+    def held_for(self, frame: int, limit_frames: int | None) -> Input[State] | None:
+        """The newest state before ``frame`` that is at most ``limit_frames`` older; None: any."""
         earlier = max((f for f in self.states if f < frame), default=None)
-        if earlier is None or frame - earlier > limit_frames:
+        if earlier is None or (limit_frames is not None and frame - earlier > limit_frames):
             return None
         return replace(self.states[earlier], is_held=True)
 
@@ -357,6 +232,14 @@ class Mailbox(Generic[State]):
         times = [at.at_ns(self._run.next) for at in self._others_deadlines()]
         return min((time for time in times if time > self._now_ns), default=max(times))
 
+    def is_wanted(self, job: Job[State], now_ns: int) -> bool:
+        """False once time has jumped back under a job: its state is of a time that is gone."""
+        self._notice(now_ns)
+        if self._in_flight is None:
+            return False
+        flying, run = self._in_flight
+        return flying is job and run is self._run
+
     def missing(self) -> tuple[str, ...]:
         """Sources whose state the next frame still lacks."""
         if self._run.next is None:
@@ -390,18 +273,22 @@ class Mailbox(Generic[State]):
     def _arrive_in_time(self, source: str, given: Input[State], deadline: Deadline) -> Arrival:
         """Realtime: any order, any gap."""
         run, box, frame = self._run, self._run.sources[source], given.frame
-        newest_image = deadline.grid.frame_at(self._now_ns) + 2 + deadline.hold_limit_frames
-        if frame - self.rule.first_frames[source] > newest_image:
+        best_image = frame - self.rule.first_frames[source]
+        newest_image = deadline.grid.frame_at(self._now_ns) + _AHEAD_FRAMES
+        if best_image > newest_image or given.origin.image_frame > best_image:
             return Arrival.FUTURE  # kept, it would pass for the newest one for ever
         due = frame + box.delay
         is_late = run.fired is not None and due <= run.fired
         is_late = is_late or (run.has_begun and run.next is not None and due < run.next)
-        if frame in box.states or (is_late and box.newest is not None and frame <= box.newest):
+        if is_late and box.newest is not None and frame <= box.newest:
+            return Arrival.DUPLICATE
+        if frame in box.states:
+            box.store(given)  # after a small jump back of time the newer one is right
             return Arrival.DUPLICATE
         box.store(given)
         box.is_on_time = box.is_on_time or self._now_ns <= deadline.at_ns(due)
+        self._forget()
         if is_late:
-            self._forget()
             return Arrival.LATE
         if not run.has_begun:  # the earliest arrivals say where to begin
             start = frame - self.rule.first_frames[source]
@@ -431,9 +318,15 @@ class Mailbox(Generic[State]):
                     return None
             elif self._is_worth_waiting_for(name, frame):
                 return None
-            elif held := box.held_for(wanted, self.rule.deadlines[name].hold_limit_frames):
+            elif held := box.held_for(wanted, self._hold_limit_frames(name)):
                 inputs[name] = held
         return None if self._is_early(frame) else inputs
+
+    def _hold_limit_frames(self, source: str) -> int | None:
+        """Realtime: one's own memory carries on however many frames were skipped."""
+        assert self.rule.deadlines is not None
+        own = source == self.rule.group
+        return None if own else self.rule.deadlines[source].hold_limit_frames
 
     def _is_worth_waiting_for(self, source: str, frame: int) -> bool:
         """Realtime: may a missing state still come in time?"""
@@ -469,7 +362,12 @@ class Mailbox(Generic[State]):
         return best - newest > self.rule.hold_limit_frames
 
     def _fall_silent(self) -> None:
-        self._run.next, self._run.start, self._run.has_begun = None, None, False
+        """Realtime: begin anew with the next arrival, without a memory of what was before."""
+        run = self._run
+        run.next, run.start, run.has_begun, run.skipped = None, None, False, 0
+        run.own, run.updated = None, None
+        if self.rule.group in run.sources:
+            run.sources[self.rule.group].states.clear()
         self.silences += 1
 
     def _fire(self, frame: int, inputs: dict[str, Input[State]]) -> Job[State]:
@@ -555,8 +453,11 @@ class Mailbox(Generic[State]):
 
     def _forget(self) -> None:
         """Keep exactly what the next frame and its successors can still need."""
-        if self._run.next is not None:
-            for box in self._run.sources.values():
-                box.forget_before(
-                    self._run.next - box.delay, keep_one=self.rule.deadlines is not None
-                )
+        due = self._run.next
+        if due is None:
+            return
+        is_realtime = self.rule.deadlines is not None
+        if is_realtime and (late_ns := self._now_ns - self._deadline_ns(due)) >= 0:
+            due += late_ns // self._grid.period_ns  # however long a job takes: these are skipped
+        for box in self._run.sources.values():
+            box.forget_before(due - box.delay, keep_one=is_realtime)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from streaming_net_ros.frames.mailbox import FiringRule, Job, Mailbox
+from streaming_net_ros.frames.mailbox import Job, Mailbox
 from streaming_net_ros.frames.origin import Origin
+from streaming_net_ros.frames.rule import FiringRule
 from streaming_net_ros.theory import Rollout
 
 State = TypeVar("State")
@@ -155,9 +156,10 @@ class VirtualRun(Generic[State]):
 
         def finish() -> Done[State]:
             self._free += 1
-            if state is not None:
+            box = self.mailboxes[group]
+            if state is not None and box.is_wanted(job, self.now_ns):
                 self._send(group, job.frame, state, job.origin)
-            self.mailboxes[group].finish(job.frame, state)
+            box.finish(job.frame, state)
             return Done(group, job, state, begun_ns, self.now_ns)
 
         self._at(begun_ns + took_ns, finish)

@@ -19,7 +19,7 @@ from streaming_net_ros.network.offline import (
     StampedState,
     run_offline,
 )
-from streaming_net_ros.network.replay import check_head, replay, run_head
+from streaming_net_ros.network.replay import ReplayedResponse, check_head, replay, run_head
 from streaming_net_ros.network.schema import (
     Frozen,
     ImageInput,
@@ -52,6 +52,7 @@ __all__ = [
     "NetworkState",
     "OfflineRollout",
     "OutputSpec",
+    "ReplayedResponse",
     "StampedState",
     "StreamingNetwork",
     "Timed",

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,23 +19,31 @@ from torch import Tensor
 
 from streaming_net_ros.errors import LedgerError, WeightsError
 from streaming_net_ros.frames import (
-    AnswerLine,
     FrameGrid,
     FrameLine,
     InputLine,
     Mode,
     Origin,
+    ResponseLine,
     RunHead,
     origin_of,
 )
 from streaming_net_ros.frames.ledger import Line
+from streaming_net_ros.network.ledger_check import NodeFrame, check_lines, missing, needs
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.offline import GroupFrame, StampedState
 from streaming_net_ros.network.schema import NetworkSpec
 from streaming_net_ros.theory import Rollout
 
-_KEPT_FRAMES = 512
 Picture = Callable[[str, int], Tensor]  # (input, capture time in ns) -> (1, ...) as it was fed
+
+
+@dataclass(frozen=True)
+class ReplayedResponse:
+    """A response of the run, and the state that it was made of."""
+
+    line: ResponseLine
+    state: StampedState
 
 
 def run_head(
@@ -43,10 +53,21 @@ def run_head(
     mode: Mode,
     *,
     weights: Path | None,
-    seed: int,
+    seed: int = 0,
+    torch_threads: int = 1,
     members: tuple[str, ...] = (),
 ) -> RunHead:
     """What identifies a run: the network, its weights, its rollout.
+
+    Args:
+        spec: the network.
+        rollout: of it.
+        grid: the frame grid.
+        mode: lockstep or realtime.
+        weights: file of the weights; None if they are drawn.
+        seed: that they are drawn with.
+        torch_threads: of one torch operation.
+        members: of the process.
 
     Raises:
         WeightsError: the weights file cannot be read.
@@ -60,6 +81,8 @@ def run_head(
         rate_hz=grid.rate_hz,
         mode=mode,
         members=members,
+        torch_threads=torch_threads,
+        seed=seed,
     )
 
 
@@ -91,113 +114,130 @@ def check_head(head: RunHead, own: RunHead) -> None:
 
 
 def replay(
-    network: StreamingNetwork, lines: Iterable[Line], picture: Picture
-) -> Iterator[GroupFrame | AnswerLine]:
+    network: StreamingNetwork, lines: Sequence[Line], picture: Picture
+) -> Iterator[GroupFrame | ReplayedResponse]:
     """Compute a run again.
 
     Args:
         network: all groups, in evaluation mode, with the run's weights.
-        lines: of its ledger, in the order of time.
+        lines: of its ledger, in order.
         picture: gives the image of an input by its capture time.
 
     Yields:
-        Every group's frames as they were computed, and the answers of the outputs between them.
+        Every group's frames as they were computed (not those that were NaN or infinite), and the
+        responses of its outputs between them.
 
     Raises:
-        LedgerError: a line needs a state that no line before it gives.
+        LedgerError: a line that no run of this network can have written, or that needs a state
+            which no line gives.
     """
-    states: dict[str, dict[int, StampedState]] = {node: {} for node in network.rollout.graph.nodes}
-    waiting: list[Line] = []
-
-    def is_known(line: Line) -> bool:
-        if not isinstance(line, FrameLine):
-            return True
-        return all(frame in states[source] for source, frame in line.inputs.items())
-
-    def put(node: str, frame: int, state: StampedState) -> None:
-        kept = states[node]
-        kept.pop(frame, None)  # time has jumped back: the newest one counts
-        kept[frame] = state
-        if len(kept) > _KEPT_FRAMES:
-            del kept[next(iter(kept))]
-
-    newest: dict[str, StampedState] = {}
-
-    def done(line: Line) -> Iterator[GroupFrame | AnswerLine]:
-        if isinstance(line, InputLine):
-            put(line.name, line.frame, _input_state(network, line, picture))
-        elif isinstance(line, AnswerLine):
-            yield line
-        else:
-            state = _computed(network, line, states, newest)
-            if line.is_finite:
-                newest[line.group] = state
-                put(line.group, line.frame, state)
-                yield GroupFrame(line.group, line.frame, state)
-
-    for line in _checked(network, lines):
-        waiting.append(line)
-        # Hosts' clocks differ a little: a line may come before one that it needs, and then waits,
-        # and with it whatever follows of its group.
-        while (ready := _first_ready(waiting, is_known)) is not None:
-            waiting.remove(ready)
-            yield from done(ready)
-    lacking = next((line for line in waiting if isinstance(line, FrameLine)), None)
-    if lacking is not None:
-        raise _missing(lacking, states)
-
-
-def _first_ready(waiting: Sequence[Line], is_known: Callable[[Line], bool]) -> Line | None:
-    held_up: set[str] = set()
-    for line in waiting:
-        if isinstance(line, InputLine) or (isinstance(line, AnswerLine) and not held_up):
-            return line
-        if isinstance(line, FrameLine):
-            if line.group not in held_up and is_known(line):
-                return line
-            held_up.add(line.group)
-    return None
-
-
-def _checked(network: StreamingNetwork, lines: Iterable[Line]) -> Iterator[Line]:
-    graph = network.rollout.graph
+    check_lines(lines, network.spec, network.rollout)
+    again = _Replay(network, lines, picture)
     for line in lines:
-        name = line.group if isinstance(line, FrameLine) else getattr(line, "name", None)
-        heard = line.inputs if isinstance(line, FrameLine) else {}
-        for node in (*([] if name is None else [name]), *heard):
-            if node not in graph.nodes:
-                raise LedgerError("unknown node", where="ledger", got=node)
-        yield line
+        yield from again.take(line)
+    again.check_end()
 
 
-def _input_state(network: StreamingNetwork, line: InputLine, picture: Picture) -> StampedState:
-    if line.values is None:
-        batch = picture(line.name, line.captured_ns)
-    else:
-        batch = torch.tensor([line.values], dtype=torch.float32)
-    return StampedState(network.checked_input(line.name, batch), line.captured_ns)
+@dataclass(frozen=True)
+class _State:
+    """A state as a line needs it."""
+
+    batch: Tensor
+    origin: Origin
+
+    def stamped(self) -> StampedState:
+        return StampedState(self.batch, self.origin.captured_ns)
 
 
-def _computed(
-    network: StreamingNetwork,
-    line: FrameLine,
-    states: dict[str, dict[int, StampedState]],
-    newest: dict[str, StampedState],
-) -> StampedState:
-    if line.is_repeated:
-        return newest[line.group]
-    heard = {source: states[source][frame] for source, frame in line.inputs.items()}
-    with torch.inference_mode():
-        batch = network.group(line.group)({source: s.batch for source, s in heard.items()})
-    origin = origin_of([Origin(s.captured_ns, s.captured_ns) for s in heard.values()])
-    return StampedState(batch, origin.captured_ns)
+class _Replay:
+    """A run on its way. Lines of a group stay in order; a state is kept for its last use.
 
+    Hosts' clocks differ a little: a line may come before one that it needs. It then waits for that
+    one, and with it whatever follows of its group.
+    """
 
-def _missing(line: FrameLine, states: dict[str, dict[int, StampedState]]) -> LedgerError:
-    source, frame = next((s, f) for s, f in line.inputs.items() if f not in states[s])
-    return LedgerError(
-        f"nobody computed frame {frame} of '{source}', which frame {line.frame} of "
-        f"'{line.group}' was made from",
-        where="ledger",
-        remedy="give the ledgers of all processes of the run",
-    )
+    def __init__(self, network: StreamingNetwork, lines: Sequence[Line], picture: Picture) -> None:
+        self._network = network
+        self._picture = picture
+        self._uses = Counter(key for line in lines for key in needs(line, network.spec))
+        self._states: dict[NodeFrame, _State] = {}
+        self._newest: dict[str, _State] = {}  # by group: what a repeated frame repeats
+        self._queues: dict[str, deque[FrameLine | ResponseLine]] = {
+            group: deque() for group in network.rollout.graph.groups
+        }
+        self._waiting: dict[NodeFrame, list[str]] = {}  # groups, by what their first line lacks
+        self._ready: deque[str] = deque()  # groups whose first line may be computed
+
+    def take(self, line: Line) -> Iterator[GroupFrame | ReplayedResponse]:
+        """A line, and everything that can be computed with it."""
+        if isinstance(line, InputLine):
+            self._feed(line)
+        else:
+            group = self._group_of(line)
+            self._queues[group].append(line)
+            if len(self._queues[group]) == 1:
+                self._ready.append(group)
+        while self._ready:
+            yield from self._advance(self._ready.popleft())
+
+    def check_end(self) -> None:
+        """Nothing waits any more.
+
+        Raises:
+            LedgerError: a line still does.
+        """
+        for key, groups in self._waiting.items():
+            raise missing(self._queues[groups[0]][0], key)
+
+    def _advance(self, group: str) -> Iterator[GroupFrame | ReplayedResponse]:
+        queue = self._queues[group]
+        while queue:
+            keys = needs(queue[0], self._network.spec)
+            lacking = next((key for key in keys if key not in self._states), None)
+            if lacking is not None:
+                self._waiting.setdefault(lacking, []).append(group)
+                return
+            line = queue.popleft()
+            heard = {node: self._used((node, frame)) for node, frame in keys}
+            if isinstance(line, ResponseLine):
+                yield ReplayedResponse(line, heard[group].stamped())
+            elif line.is_finite:
+                state = self._newest[group] if line.is_repeated else self._computed(group, heard)
+                self._newest[group] = state
+                self._put((group, line.frame), state)
+                yield GroupFrame(group, line.frame, state.stamped())
+
+    def _feed(self, line: InputLine) -> None:
+        key = line.name, line.frame
+        if not self._uses[key]:
+            return
+        if line.values is None:
+            given = self._picture(line.name, line.captured_ns)
+        else:
+            given = torch.tensor([line.values], dtype=torch.float32)
+        batch = self._network.checked_input(line.name, given)
+        self._put(key, _State(batch, Origin(line.image_ns, line.frame)))
+
+    def _computed(self, group: str, heard: dict[str, _State]) -> _State:
+        # In the network's order of edges, as the mailbox hands them over.
+        sources = [name for name in self._network.rollout.delays_into(group) if name in heard]
+        with torch.inference_mode():
+            batch = self._network.group(group)({name: heard[name].batch for name in sources})
+        return _State(batch, origin_of([heard[name].origin for name in sources]))
+
+    def _put(self, key: NodeFrame, state: _State) -> None:
+        if self._uses[key]:
+            self._states[key] = state  # where time has jumped back, the newest one counts
+            self._ready.extend(self._waiting.pop(key, ()))
+
+    def _used(self, key: NodeFrame) -> _State:
+        state = self._states[key]
+        self._uses[key] -= 1
+        if not self._uses[key]:
+            del self._states[key]
+        return state
+
+    def _group_of(self, line: FrameLine | ResponseLine) -> str:
+        if isinstance(line, FrameLine):
+            return line.group
+        return self._network.spec.outputs[line.output].group

@@ -206,7 +206,7 @@ class OutputSpec(Frozen):
     ] = Field(default_factory=dict)
     limits: tuple[Number, Number] | None = None
     frame_id: str = ""
-    max_age_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_age_ms: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
     max_held: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     safe: Mapping[str, Number] | None = None
 
@@ -218,10 +218,8 @@ class OutputSpec(Frozen):
             raise ValueError("'fields', 'limits' and 'safe' belong to 'publish: twist'")
         if self.safe is not None and set(self.safe) != set(self.fields):
             raise ValueError(f"'safe' needs a value for each of {', '.join(self.fields)}")
-        if self.safe is not None and self.max_age_ms is None and self.max_held is None:
-            raise ValueError(
-                "'safe' is sent when 'max_age_ms' or 'max_held' is exceeded; give one"
-            )
+        if self.safe is not None and self.max_age_ms is None:
+            raise ValueError("'safe' needs 'max_age_ms': only an age tells that no answer comes")
         if self.limits is not None and self.limits[0] >= self.limits[1]:
             raise ValueError("expected limits [least, greatest]")
         return self

@@ -121,19 +121,20 @@ class TimedRollout:
                 batch = self._network.checked_input(name, given)
                 self._run.feed(name, fed.frame, batch, origin)
 
-    def _compute(self, group: str, job: Job[Tensor]) -> Tensor:
+    def _compute(self, group: str, job: Job[Tensor]) -> Tensor | None:
         self.computed[group] += 1
         self.held[group] += len(job.held)
         with torch.inference_mode():
             state: Tensor = self._network.group(group)(
                 {source: given.state for source, given in job.inputs.items()}
             )
-        return state
+        return state if bool(torch.isfinite(state).all()) else None  # as a node does
 
     def _play(self, until_ns: int) -> Iterator[TimedAnswer]:
         for done in self._run.play(until_ns):
+            if done.state is None:
+                continue
             for output in self._outputs.get(done.group, ()):
-                assert done.state is not None
                 yield TimedAnswer(
                     output, done.job.frame, done.state, done.job.origin, done.done_ns
                 )

@@ -152,7 +152,8 @@ class FrameSource(MemberNode):
                 return
             self._watchdog.image(name)
             if name != self._primary:
-                if not self._companions[name].offer(stamp_ns, (payload, stamp_ns)):
+                now_ns = self.container.pool.now_ns()
+                if not self._companions[name].offer(stamp_ns, (payload, stamp_ns), now_ns):
                     self._lose(f"a message of '{name}'")
             else:
                 now_ns = self.container.pool.now_ns()
@@ -222,7 +223,7 @@ class FrameSource(MemberNode):
         if frame is None or (self._is_lockstep and not self._window.may_feed(frame)):
             return None
         captured_ns = self._intake.next_capture_ns()
-        beside = {name: box.choose(captured_ns) for name, box in self._companions.items()}
+        beside = {n: box.choose(captured_ns, now_ns) for n, box in self._companions.items()}
         if self._is_lockstep and any(given is None for given in beside.values()):
             return None
         fed = self._intake.take(now_ns)
@@ -235,7 +236,8 @@ class FrameSource(MemberNode):
         # The intake's capture time: an image without a stamp is captured on arrival.
         image = {name: (payload, fed.captured_ns) for name, (payload, _) in fed.image.items()}
         payloads = {**image, **{n: given for n, given in beside.items() if given is not None}}
-        return partial(self._feed, self._intake, fed.frame, payloads)
+        clocked_ns = None if self._is_lockstep else fed.clocked_ns
+        return partial(self._feed, self._intake, fed.frame, payloads, clocked_ns)
 
     def _may_run(self) -> bool:
         """Everybody is connected, nobody said pause, and the last image has left."""
@@ -246,7 +248,9 @@ class FrameSource(MemberNode):
         """Realtime: an image whose frame was taken waits for the next tick."""
         return self._intake.wake_at_ns() if self._may_run() else None
 
-    def _feed(self, intake: Intake[_Payloads], frame: int, payloads: _Payloads) -> None:
+    def _feed(
+        self, intake: Intake[_Payloads], frame: int, payloads: _Payloads, clocked_ns: int | None
+    ) -> None:
         """Worker thread. What was under way while the node was reset leaves no trace."""
         container = self.container
         stamp_ns = container.grid.stamp_ns(frame)
@@ -258,10 +262,10 @@ class FrameSource(MemberNode):
             self._frames_publisher.publish(message)
         for name, (payload, captured_ns) in payloads.items():
             form = container.formats[name]
-            self._write_ledger(name, frame, payload, captured_ns)
             # The age of a state counts images; a vector's age counts only where there is none.
             age_ns = captured_ns if self._counts_for_age(name) else payloads[self._primary][1]
-            origin = Origin(age_ns, frame)
+            self._write_ledger(name, frame, payload, captured_ns, age_ns)
+            origin = Origin(age_ns, frame, clocked_ns=clocked_ns)
             if self._state_publishers[name].get_subscription_count():
                 image = Image()
                 sent_ns = None if self._is_lockstep else system_ns()
@@ -281,12 +285,14 @@ class FrameSource(MemberNode):
             container.pool.wake(self)
 
     def _write_ledger(
-        self, name: str, frame: int, payload: NDArray[Any], captured_ns: int
+        self, name: str, frame: int, payload: NDArray[Any], captured_ns: int, image_ns: int
     ) -> None:
         if self.container.ledger is not None:
             is_image = self._counts_for_age(name)
             values = None if is_image else tuple(float(value) for value in payload)
-            self.container.ledger.write(InputLine(name, frame, captured_ns, values, system_ns()))
+            self.container.ledger.write(
+                InputLine(name, frame, captured_ns, image_ns, values, system_ns())
+            )
 
     def _counts_for_age(self, name: str) -> bool:
         return isinstance(self.container.spec.inputs[name], ImageInput)

@@ -24,7 +24,6 @@ from streaming_net_ros.frames import (
     Job,
     Mailbox,
     Origin,
-    capture_time_ns,
     system_ns,
 )
 from streaming_net_ros.network.layout import from_payload, to_payload
@@ -108,6 +107,12 @@ class LayerGroupNode(MemberNode):
         self._debug.destroy()
         self.destroy_timer(self._ready_timer)
         self._responders.clear()
+
+    def stop(self) -> None:
+        """Fire no more; outputs stop."""
+        super().stop()
+        for responder in self._responders:
+            responder.end()
 
     def _debug_names(self) -> list[str]:
         """The numbers that are told of this group, its edges and its outputs."""
@@ -196,8 +201,8 @@ class LayerGroupNode(MemberNode):
 
     def _compute(self, mailbox: Mailbox[Tensor], job: Job[Tensor]) -> None:
         """Worker thread. A job that was under way while the node was reset leaves no trace."""
-        begun_ns, at_ns = time.perf_counter_ns(), system_ns()
         self._measure_inputs(job)
+        begun_ns, at_ns = time.perf_counter_ns(), system_ns()
         batch, is_finite = job.repeated, True
         if batch is None:
             with torch.inference_mode():
@@ -209,8 +214,11 @@ class LayerGroupNode(MemberNode):
             with self.container.pool.lock:
                 if mailbox is not self._mailbox:
                     return
-                self.container.deliver(self.group_name, job.frame, batch, job.origin)
-            self._publish(job, batch)
+                is_wanted = mailbox.is_wanted(job, self.container.pool.now_ns())
+                if is_wanted:
+                    self.container.deliver(self.group_name, job.frame, batch, job.origin)
+            if is_wanted:
+                self._publish(job, batch)
         else:
             self._stop_state(job)
         with self.container.pool.lock:
@@ -236,7 +244,7 @@ class LayerGroupNode(MemberNode):
                 if source == self.group_name:
                     continue
                 edge = self._tally.edges[source]
-                age_ns = now_ns - capture_time_ns(given.origin, self.container.grid)
+                age_ns = now_ns - given.origin.since_ns
                 told.append((edge_name(source, self.group_name, "age_ms"), edge.age.add(age_ns)))
                 if not given.is_held:
                     wait_ms = edge.wait.add(now_ns - given.arrived_ns)

@@ -20,11 +20,11 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
 from streaming_net_ros.frames import (
-    AnswerLine,
     Limits,
     Origin,
     OutputGuard,
     ResponseClock,
+    ResponseLine,
     Verdict,
     system_ns,
 )
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from streaming_net_ros.nodes.member import MemberNode
 
 _WATCHES_PER_LIMIT = 10  # a stop comes at most a tenth of the limit late
+_SHORTEST_WATCH_S = 0.001
 _LONGEST_WATCH_S = 0.1
 
 
@@ -80,15 +81,19 @@ class Responder:
         self._limits = self._limits_of()
         if self._is_realtime and self._limits.max_age_ns is not None:
             watch_s = self._limits.max_age_ns / 1e9 / _WATCHES_PER_LIMIT
-            self._watch = node.create_timer(min(watch_s, _LONGEST_WATCH_S), self.watch)
+            watch_s = min(max(watch_s, _SHORTEST_WATCH_S), _LONGEST_WATCH_S)
+            self._watch = node.create_timer(watch_s, self.watch)
         self.reset()
 
     def reset(self) -> None:
         """Forget what has left."""
         times = response_times(self._container.rollout)[self._spec.group]
-        grid = self._container.grid
-        self.clock = ResponseClock(grid, times.first_frames, times.full_frames)
-        self.guard = OutputGuard(self._limits, grid)
+        repeats = bool(self._container.spec.periods)
+        self.clock = ResponseClock(times.first_frames, None if repeats else times.full_frames)
+        # Whoever gives a safe command wants it also where no answer ever comes.
+        is_armed = self._spec.safe is not None
+        self.guard = OutputGuard(self._limits, self._container.grid, is_armed=is_armed)
+        self._has_ended = False
 
     def release(self) -> None:
         """Leave the topic."""
@@ -99,6 +104,8 @@ class Responder:
     def answer(self, frame: int, payload: NDArray[Any], origin: Origin) -> None:
         """Worker thread: a state is there, as flat numbers."""
         with self._lock:
+            if self._has_ended:
+                return
             now_ns = self._container.pool.now_ns()
             verdict = self.guard.judge(origin, now_ns) if self._is_realtime else Verdict.ANSWER
             has_left = verdict is Verdict.ANSWER
@@ -107,15 +114,27 @@ class Responder:
             elif verdict is Verdict.STOP:
                 self._stop(now_ns)
             if self._container.ledger is not None:
-                self._container.ledger.write(AnswerLine(self._name, frame, has_left, system_ns()))
+                self._container.ledger.write(
+                    ResponseLine(self._name, frame, has_left, system_ns())
+                )
             if self._is_realtime and has_left:
                 self._measure(frame, origin, now_ns)
 
+    def end(self) -> None:
+        """The node stops: no answer leaves any more, and the safe command is sent once."""
+        with self._lock:
+            if self._is_realtime and not self._has_ended and self.guard.reason is None:
+                if self._spec.safe is not None:
+                    self.publisher.publish(
+                        self._twist(self._spec.safe, self._container.pool.now_ns())
+                    )
+            self._has_ended = True
+
     def watch(self) -> None:
         """Executor thread: no answer may have come for too long."""
-        if not self._node.is_active:
-            return
         with self._lock:
+            if self._has_ended or not self._node.is_active:
+                return
             now_ns = self._container.pool.now_ns()
             if self.guard.watch(now_ns) is Verdict.STOP:
                 self._stop(now_ns)

@@ -13,7 +13,7 @@ from rclpy.node import Node
 
 from streaming_net_ros.frames import Watch
 
-_START_NS = 10**10  # how long processes of groups may take to come up
+_START_NS = 10**10  # how long cameras and processes of groups may take to come up
 
 
 class Watchdog:
@@ -37,8 +37,9 @@ class Watchdog:
     ) -> None:
         self._node = node
         self._primary = primary
-        self._cameras = Watch(cameras, silence_ns)
+        self._cameras = Watch(cameras, silence_ns, _START_NS)
         self._groups = Watch(groups, silence_ns, _START_NS)
+        self._cameras.begin(time.monotonic_ns())
         self._silent: dict[str, str] = {}  # by name: what is said of it
 
     @property

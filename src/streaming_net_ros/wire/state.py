@@ -6,7 +6,8 @@ row of ``32FC1``. Half precision is ``16FC<n>`` and an image input's state stays
 
 What the state is made of (its origin) travels in ``header.frame_id`` as a few decimal numbers, so
 that age and holds need no second topic to be joined: capture time of the newest image inside in
-ns, that image's frame, the share of held paths, and in realtime the time of sending in ns.
+ns, that image's frame, the share of held paths, and in realtime since when its age counts and when
+it was sent, in ns.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from streaming_net_ros.wire.stamps import read_stamp_ns, write_stamp_ns
 
 _PREFIXES = {"uint8": "8UC", "float16": "16FC", "float32": "32FC"}
 _REMEDY = "start all nodes with one network file and one version of the package"
+_SHARE = r"[01]|0\.\d{1,20}|[1-9]\.?\d{0,20}e-(?:0[1-9]|[1-9]\d{1,2})"
 _LABEL = re.compile(
-    r"(-?\d{1,19}) (-?\d{1,19}) ([01]|0\.\d{1,20}|\d\.?\d{0,20}e-\d{1,3})( \d{1,19})?", re.ASCII
+    rf"(-?\d{{1,19}}) (-?\d{{1,19}}) ({_SHARE})(?: (-?\d{{1,19}}) (\d{{1,19}}))?", re.ASCII
 )
 
 
@@ -130,7 +132,7 @@ def write_state(
     """
     write_tensor(message, form, payload)
     write_stamp_ns(message.header.stamp, stamp_ns)
-    sent = "" if sent_ns is None else f" {sent_ns}"
+    sent = "" if sent_ns is None else f" {origin.since_ns} {sent_ns}"
     held = origin.held if 0 < origin.held < 1 else int(origin.held)
     message.header.frame_id = f"{origin.captured_ns} {origin.image_frame} {held}{sent}"
 
@@ -187,18 +189,24 @@ def read_state(message: ImageMessage, form: StateFormat) -> StateMessage:
         raise StateError(
             "a state that does not tell its capture time arrived",
             where=f"topic state/{form.name}: header.frame_id",
-            expected="capture time (ns), image's frame, held share, and in realtime sent (ns)",
+            expected="capture time (ns), image's frame, held share (0 to 1), and in realtime since "
+            "when its age counts and when it was sent (ns)",
             got=message.header.frame_id,
             remedy=_REMEDY,
         )
-    captured, image_frame, held, sent = label.groups()
+    captured, image_frame, held, clocked, sent = label.groups()
     payload = np.frombuffer(message.data, dtype=form.dtype)
     if bool(message.is_bigendian) != (sys.byteorder == "big"):
         payload = payload.byteswap()
     return StateMessage(
         payload,
         read_stamp_ns(message.header.stamp),
-        Origin(int(captured), int(image_frame), float(held)),
+        Origin(
+            int(captured),
+            int(image_frame),
+            float(held),
+            None if clocked is None else int(clocked),
+        ),
         None if sent is None else int(sent),
     )
 
