@@ -72,6 +72,14 @@ class Robot:
             self.camera.publish(message)
             self.sent += 1
 
+    def film(self, rate_hz):
+        """Look at a camera's pace from now on."""
+
+        def look():
+            self.look()
+
+        self.node.create_timer(1 / rate_hz, look)
+
     def hears(self, answers, timeout_s=10):
         """Spin until so many answers are here."""
         return self.host.spin(lambda: len(self.answers) >= answers, timeout_s)

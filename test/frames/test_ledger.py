@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from streaming_net_ros.errors import LedgerError
 from streaming_net_ros.frames import (
-    ResponseLine,
     FrameLine,
     InputLine,
     LedgerWriter,
+    ResponseLine,
     RunHead,
     read_ledger,
 )
 
 HEAD = RunHead("tiny", "abc", "seed 0", {"image -> stem": 1}, 30.0, "realtime", ("stem",))
 LINES = [
-    InputLine("image", 4, 123, None, 1),
-    InputLine("speed", 4, 123, (0.1, -2.0), 2),
-    FrameLine("stem", 5, {"image": 4, "deep": 1}, ("deep",), 2, False, True, 1000, 3),
+    InputLine("image", 4, 123, 123, None, 1),
+    InputLine("speed", 4, 120, 123, (0.1, -2.0), 2),
+    FrameLine("stem", 5, {"image": 4, "deep": 1}, ("deep",), 2, False, True, 1000, 3,
+              {"image": 5}, {"image": 7, "deep": -9}),
     ResponseLine("drive", 5, False, 4),
-]
+]  # fmt: skip
 
 
 def write(path, lines=LINES, head=HEAD):
@@ -34,11 +38,65 @@ def write(path, lines=LINES, head=HEAD):
             writer.write(line)
 
 
-def test_what_was_written_is_read_in_the_order_of_time(tmp_path):
-    write(tmp_path / "one", [LINES[3], LINES[1]])
-    write(tmp_path / "two", [LINES[2], LINES[0]], replace(HEAD, members=("deep",)))
+def test_files_of_several_hosts_are_merged_by_time(tmp_path):
+    write(tmp_path / "one", [LINES[0], LINES[3]], replace(HEAD, members=("head",), seed=3))
+    write(tmp_path / "two", LINES[1:3], replace(HEAD, members=("deep",), torch_threads=2))
     head, lines = read_ledger([tmp_path / "one", tmp_path / "two"])
-    assert head == HEAD and lines == LINES
+    assert head == HEAD and (head.members, head.seed, head.torch_threads) == (("head",), 3, 1)
+    assert lines == LINES
+
+
+def test_a_clock_that_is_set_back_reorders_nothing(tmp_path):
+    jumped = [
+        replace(line, at_ns=at_ns) for line, at_ns in zip(LINES, (50, 60, 7, 70), strict=True)
+    ]
+    write(tmp_path / "one", jumped)
+    assert read_ledger([tmp_path / "one"])[1] == jumped
+    other = [ResponseLine("drive", frame, True, at_ns) for frame, at_ns in ((1, 55), (2, 65))]
+    write(tmp_path / "two", other)
+    merged = [jumped[0], other[0], jumped[1], jumped[2], other[1], jumped[3]]
+    assert read_ledger([tmp_path / "one", tmp_path / "two"])[1] == merged
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_ends_the_ledger_and_not_the_run():
+    told = []
+    with LedgerWriter(Path("/dev/full"), HEAD, told.append) as writer:
+        for line in LINES:
+            writer.write(line)
+    assert told == [writer.failure] and "No space left on device" in writer.failure
+
+
+@pytest.fixture
+def small_writes(monkeypatch):
+    """os.write takes a few bytes at a time, and so many in all."""
+    taken, most, real = [0], [1 << 60], os.write
+
+    def write_some(file, data):
+        if taken[0] >= most[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken[0] += len(data[:7])
+        return real(file, data[:7])
+
+    monkeypatch.setattr(os, "write", write_some)
+    return most
+
+
+def test_a_line_that_is_taken_in_parts_is_completed(small_writes, tmp_path):
+    write(tmp_path / "ledger")
+    assert read_ledger([tmp_path / "ledger"])[1] == LINES
+
+
+def test_a_line_that_is_taken_in_part_is_the_last(small_writes, tmp_path):
+    told = []
+    writer = LedgerWriter(tmp_path / "ledger", HEAD, told.append)
+    small_writes[0] = (tmp_path / "ledger").stat().st_size + 20
+    for line in LINES:
+        writer.write(line)
+    small_writes[0] = 1 << 60  # there is space again, but the ledger has a gap
+    writer.write(LINES[0])
+    assert told == [writer.failure] and len(told) == 1
+    assert read_ledger([tmp_path / "ledger"])[1] == []
 
 
 def test_processes_append_to_one_file_without_mixing_lines(tmp_path):
@@ -65,18 +123,34 @@ def line(**changes):
                       | changes)  # fmt: skip
 
 
+def fed(**changes):
+    return json.dumps({"kind": "input", "name": "a", "frame": 1, "captured_ns": 1, "image_ns": 1,
+                       "values": [1.0], "at_ns": 1} | changes)  # fmt: skip
+
+
+def head(**changes):
+    return json.dumps({"kind": "run", "network": "a", "fingerprint": "", "weights": "",
+                       "delays": {}, "rate_hz": 30, "mode": "realtime"} | changes)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "text, hint",
     [
-        ("{", "line 2"), ("[]", "line 2"), ("5", "line 2"), ("\x00", "line 2"),
-        (line(kind="code"), "'code'"), (line(extra=1), "extra"),
-        (json.dumps({"kind": "response"}), "required"),
+        ("{", "line 2"), ("[]", "line 2"), ("5", "line 2"), ("\x00", "line 2"), ("\xff", "line 2"),
+        ("[" * 100_000, "line 2"), (line(kind="code"), "'code'"), (line(extra=1), "extra"),
+        (json.dumps({"kind": "response"}), "required"), (line(kind="answer"), "'answer'"),
         (line(frame="5"), "frame"), (line(frame=1.5), "frame"), (line(at_ns=None), "at_ns"),
+        (line(frame=-1), "frame"), (line(frame=1 << 63), "frame"), (line(at_ns=-1), "at_ns"),
+        (fed(captured_ns=1 << 63), "captured_ns"), (fed(image_ns=-(1 << 70)), "image_ns"),
+        (fed(values=[float("nan")]), "values"), (fed(values=[1e39]), "values"),
+        (head(rate_hz=0), "rate_hz"), (head(rate_hz=float("inf")), "rate_hz"),
+        (head(torch_threads=0), "torch_threads"), (head(torch_threads=10**6), "torch_threads"),
+        (head(seed=-1), "seed"), (head(mode="slow"), "mode"),
     ],
 )  # fmt: skip
 def test_a_damaged_line_is_named(text, hint, tmp_path):
     write(tmp_path / "ledger", [])
-    with (tmp_path / "ledger").open("a") as file:
+    with (tmp_path / "ledger").open("a", encoding="latin-1") as file:
         file.write(text + "\n")
     with pytest.raises(LedgerError, match="line 2") as told:
         read_ledger([tmp_path / "ledger"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,113 +12,152 @@ from hypothesis import strategies as st
 
 from networks import TINY
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames import (
-    ResponseLine,
-    Deadline,
-    FrameGrid,
-    FrameLine,
-    InputLine,
-    Origin,
-    VirtualRun,
-)
+from streaming_net_ros.frames import FrameLine, InputLine, ResponseLine
 from streaming_net_ros.network import (
+    GroupFrame,
     StreamingNetwork,
     check_head,
     parse_network,
     replay,
-    rules_of,
+    rollout_of,
     run_head,
 )
 from streaming_net_ros.theory import sequential
+from troubled import GRID, SENSED_NETWORK, TINY_NETWORK, image, lived
 
-GRID = FrameGrid(10)
-NETWORK = StreamingNetwork(parse_network(TINY)).eval()
-
-
-def image(captured_ns):
-    generator = torch.Generator().manual_seed(captured_ns % 10**6)
-    return torch.randint(0, 256, (1, 3, 12, 16), dtype=torch.uint8, generator=generator)
+networks = st.sampled_from([TINY_NETWORK, SENSED_NETWORK])
+works = st.lists(st.sampled_from([0.0, 0.3, 2.5]), min_size=1, max_size=4)
+losses = st.lists(st.booleans(), min_size=1, max_size=8).filter(lambda lost: not all(lost))
+some_frames = st.sets(st.integers(2, 24), max_size=3)
 
 
-def lived(works, losses, network=NETWORK):
-    """A realtime run under trouble: its states by (group, frame), and its ledger."""
-    made, lines = {}, []
-    sent = iter(losses * 1000)
-
-    def compute(group, job):
-        inputs = {source: given_.frame for source, given_ in job.inputs.items()}
-        lines.append(
-            FrameLine(group, job.frame, inputs, job.held, job.skipped, False, True, 0, run.now_ns)
-        )
-        with torch.inference_mode():
-            heard = {s: given_.state for s, given_ in job.inputs.items()}
-            made[group, job.frame] = network.group(group)(heard)
-        return made[group, job.frame]
-
-    run = VirtualRun(
-        network.rollout,
-        rules_of(network.spec, network.rollout, Deadline(GRID, GRID.period_ns, 4)),
-        compute,
-        lambda group, frame: round(works[frame % len(works)] * GRID.period_ns),
-        workers=2,
-        carry=lambda source, target, frame, at_ns: () if next(sent) else (at_ns,),
-    )
-    for frame in range(25):
-        list(run.play(GRID.stamp_ns(frame)))
-        lines.append(InputLine("image", frame, 7 * frame, None, run.now_ns))
-        batch = network.checked_input("image", image(7 * frame))
-        run.feed("image", frame, batch, Origin(7 * frame, frame))
-    list(run.play(GRID.stamp_ns(40)))
-    return made, lines
+def replayed(network, lines):
+    """States and stamps by (group, frame), and responses, as a replay gives them."""
+    states, responses = {}, []
+    for done in replay(network, lines, lambda _, at: image(at)):
+        if isinstance(done, GroupFrame):
+            states[done.group, done.frame] = done.state.batch, done.state.captured_ns
+        else:
+            responses.append((done.line, done.state.batch, done.state.captured_ns))
+    return states, responses
 
 
-troubles = (
-    st.lists(st.sampled_from([0.0, 0.3, 2.5]), min_size=1, max_size=4),
-    st.lists(st.booleans(), min_size=1, max_size=8).filter(lambda losses: not all(losses)),
-)
+def assert_as_lived(network, made, lines):
+    states, responses = replayed(network, lines)
+    assert states.keys() == made.keys()
+    assert {key: stamp_ns for key, (_, stamp_ns) in states.items()} == {
+        key: stamp_ns for key, (_, stamp_ns) in made.items()
+    }
+    assert all(torch.equal(states[key][0], made[key][0]) for key in made)
+    for line, batch, stamp_ns in responses:
+        own, own_ns = made[network.spec.outputs[line.output].group, line.frame]
+        assert torch.equal(batch, own) and stamp_ns == own_ns
+    told = [line for line in lines if isinstance(line, ResponseLine)]
+    key = lambda line: (line.output, line.frame)  # noqa: E731
+    assert sorted((line for line, *_ in responses), key=key) == sorted(told, key=key)
 
 
-@settings(max_examples=30, deadline=None)
-@given(*troubles)
-def test_a_run_is_computed_again_bit_for_bit(works, losses):
-    made, lines = lived(works, losses)
-    again = {(d.group, d.frame): d.state for d in replay(NETWORK, lines, lambda _, at: image(at))}
-    assert again.keys() == made.keys()
-    assert all(torch.equal(again[key].batch, made[key]) for key in made)
+@settings(max_examples=30)
+@given(networks, works, losses, some_frames, some_frames)
+def test_a_run_is_computed_again_bit_for_bit(network, works, losses, broken, kept_back):
+    made, lines = lived(works, losses, network, broken=broken, kept_back=kept_back)
+    assert_as_lived(network, made, lines)
 
 
-def test_the_trouble_holds_and_skips():
-    _, lines = lived([0.0, 2.5], [False, True, False])
+def test_the_trouble_holds_skips_repeats_breaks_and_keeps_back():
+    _, lines = lived([0.0, 2.5, 0.3], [False, True, False], SENSED_NETWORK, broken=(5, 14),
+                     kept_back=range(8, 20))  # fmt: skip
     frames = [line for line in lines if isinstance(line, FrameLine)]
     assert any(line.held for line in frames) and any(line.skipped for line in frames)
+    assert any(line.is_repeated for line in frames)
+    assert not all(line.is_finite for line in frames)
+    assert not all(line.has_left for line in lines if isinstance(line, ResponseLine))
 
 
-def test_lines_that_come_a_little_early_wait_for_what_they_need():
-    made, lines = lived([0.1], [False])
-    swapped = [*lines[1:6], lines[0], *lines[6:]]
-    again = {(d.group, d.frame) for d in replay(NETWORK, swapped, lambda _, at: image(at))}
-    assert again == made.keys()
+@settings(max_examples=20)
+@given(works, losses, st.randoms(use_true_random=False))
+def test_two_hosts_whose_clocks_differ_are_computed_again(works, losses, random):
+    made, lines = lived(works, losses, frames=12)
+    hosts = ([], [])
+    for line in lines:
+        name = getattr(line, "group", getattr(line, "output", ""))
+        hosts[name in ("deep", "features", "head", "drive")].append(line)
+    mixed = []
+    while any(hosts):
+        host = random.choice([host for host in hosts if host])
+        mixed.append(host.pop(0))
+    assert_as_lived(TINY_NETWORK, made, mixed)
 
 
-def test_answers_come_between_the_states_they_are_made_of():
-    lines = [
-        InputLine("image", 0, 0, None, 1),
-        FrameLine("stem", 1, {"image": 0}, (), 0, False, True, 0, 2),
-        ResponseLine("drive", 1, True, 3),
+def test_responses_come_after_the_states_they_are_made_of():
+    _, lines = lived([0.1], [False], frames=8)
+    seen = set()
+    for done in replay(TINY_NETWORK, lines, lambda _, at: image(at)):
+        if isinstance(done, GroupFrame):
+            seen.add((done.group, done.frame))
+        else:
+            assert (TINY_NETWORK.spec.outputs[done.line.output].group, done.line.frame) in seen
+
+
+def fed(frame):
+    return [
+        InputLine("image", frame, frame, frame, None, frame),
+        FrameLine("stem", frame + 1, {"image": frame}, (), 0, False, True, 0, frame),
     ]
-    told = list(replay(NETWORK, lines, lambda _, at: image(at)))
-    assert [type(one).__name__ for one in told] == ["GroupFrame", "ResponseLine"]
 
 
-def test_a_ledger_that_lacks_a_process_is_refused():
+def test_a_state_is_kept_for_as_long_as_a_delay_asks_for():
+    spec = parse_network(
+        {**TINY, "rollout": {"base": "streaming", "delays": {"stem -> head": 700}}}
+    )
+    network = StreamingNetwork(spec, rollout_of(spec)).eval()
+    lines = [line for frame in range(700) for line in fed(frame)]
+    lines.append(FrameLine("head", 701, {"stem": 1}, (), 0, False, True, 0, 700))
+    states, _ = replayed(network, lines)
+    assert states["head", 701][1] == 0
+
+
+def test_no_state_is_kept_after_its_last_use():
+    _, lines = lived([0.0], [False], frames=60)
+    given_, most = [], 0
+    for done in replay(TINY_NETWORK, lines, lambda _, at: image(at)):
+        given_.append(weakref.ref(done.state.batch))
+        most = max(most, sum(ref() is not None for ref in given_))
+    assert len(given_) > 200 and most < 20
+
+
+def test_a_ledger_that_lacks_a_process_is_refused_before_anything_is_computed():
     _, lines = lived([0.1], [False])
     lacking = [line for line in lines if getattr(line, "group", "") != "memory"]
+
+    def picture(name, captured_ns):
+        raise AssertionError("computes")
+
     with pytest.raises(LedgerError, match=r"nobody computed frame .* of 'memory'"):
-        list(replay(NETWORK, lacking, lambda _, at: image(at)))
+        list(replay(TINY_NETWORK, lacking, picture))
+
+
+def test_states_that_wait_for_each_other_are_told():
+    lines = [
+        InputLine("image", 0, 0, 0, None, 1),
+        FrameLine("stem", 9, {"deep": 7}, ("deep",), 0, False, True, 0, 2),
+        FrameLine("stem", 5, {"image": 0}, ("image",), 0, False, True, 0, 2),
+        FrameLine("memory", 6, {"stem": 5}, (), 0, False, True, 0, 2),
+        FrameLine("deep", 7, {"memory": 6}, (), 0, False, True, 0, 2),
+    ]
+    with pytest.raises(LedgerError, match="nobody computed frame"):
+        list(replay(TINY_NETWORK, lines, lambda _, at: image(at)))
+
+
+def test_what_draws_and_rounds_stands_in_the_head():
+    head = run_head(TINY_NETWORK.spec, TINY_NETWORK.rollout, GRID, "realtime", weights=None,
+                    seed=4, torch_threads=2)  # fmt: skip
+    assert (head.seed, head.torch_threads) == (4, 2)
+    assert head == replace(head, torch_threads=1)
 
 
 def test_a_ledger_of_another_network_rollout_or_weights_is_refused(tmp_path):
-    def head(rollout=NETWORK.rollout, weights=None, seed=0, spec=NETWORK.spec):
+    def head(rollout=TINY_NETWORK.rollout, weights=None, seed=0, spec=TINY_NETWORK.spec):
         return run_head(spec, rollout, GRID, "realtime", weights=weights, seed=seed)
 
     own = head()
@@ -123,7 +165,7 @@ def test_a_ledger_of_another_network_rollout_or_weights_is_refused(tmp_path):
     (tmp_path / "weights").write_bytes(b"other")
     other = parse_network({**TINY, "rate_hz": 29})
     for told, what in [
-        (head(rollout=sequential(NETWORK.rollout.graph)), "rollout"),
+        (head(rollout=sequential(TINY_NETWORK.rollout.graph)), "rollout"),
         (head(seed=1), "weights"),
         (head(weights=tmp_path / "weights"), "weights"),
         (head(spec=other), "network file"),

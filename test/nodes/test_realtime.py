@@ -113,7 +113,7 @@ def test_a_silent_camera_and_a_silent_group_are_named_and_heard_again(tiny_path,
         member(container, "deep").trigger_deactivate()
 
         missed = said("group 'deep' has been silent")
-        robot.node.create_timer(0.02, lambda: robot.look())  # a camera
+        robot.film(50)
         assert robot.host.spin(missed, 20)
         assert not said("camera")() and not said("group 'stem'")()
         member(container, "deep").trigger_activate()
@@ -132,7 +132,7 @@ def test_measured_times_are_topics_and_values_of_diagnostics(tiny_path, namespac
         for name in names:
             robot.node.create_subscription(Vector3Stamped, f"debug/{name}", heard[name].append, 10)
 
-        robot.node.create_timer(0.02, lambda: robot.look())  # a camera
+        robot.film(50)
         assert robot.host.spin(lambda: all(heard.values()), 20), {n for n in names if not heard[n]}
         assert all(m.vector.x >= 0 for messages in heard.values() for m in messages)
         full = heard["response/drive/full_ms"][0].vector.x

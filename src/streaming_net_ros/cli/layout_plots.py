@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from streaming_net_ros.network import NetworkSpec, OutputSpec
 
 DIAGNOSTICS = "/diagnostics"
+_LOST = ("held_frames", "late_states", "skipped_frames")
 _NUMBER = ("vector", "x")  # where a message under debug/ has its number
 
 
@@ -82,6 +83,7 @@ def pages_of(spec: NetworkSpec, namespace: str) -> tuple[Page, ...]:
         told.plot("age", "age of inputs when a frame begins (ms)", ("age_ms",)),
         told.plot("wait", "wait of inputs for their frame (ms)", ("wait_ms",)),
         told.plot("hop", "hop between processes (ms)", ("hop_ms",)),
+        told.plot("lost", "held, late and skipped so far (frames)", _LOST),
     ]
     pages = Page("responses", tuple(responses)), Page("groups and edges", tuple(groups))
     return tuple(Page(p.title, tuple(plot for plot in p.plots if plot.curves)) for p in pages)
@@ -106,7 +108,7 @@ class _Told:
             Curve(
                 f"{self._namespace}/debug/{name}",
                 _NUMBER,
-                number.of if len(kinds) == 1 else f"{number.of} {number.what.removesuffix('_ms')}",
+                number.of if len(kinds) == 1 else f"{number.of} {number.what.partition('_')[0]}",
             )
             for name, number in self._names.items()
             if number.what in kinds

@@ -4,7 +4,7 @@ Owns the frame grid, the mailbox (the firing rule that offline, lockstep and rea
 intake (which image is which frame), the flow window of lockstep, origins and ages, the safety of
 outputs, and the ledger of what happened. No torch, no rclpy. All but the ledger's file is pure: no
 thread, and every "now" is handed in, so that each law can be tested with an invented clock;
-``virtual`` plays whole networks in such a time. Imported by ``network`` (offline) and ``nodes`` (ROS).
+``virtual`` plays whole networks in such a time. Imported by ``network`` and ``nodes``.
 """
 
 from streaming_net_ros.frames.flow import FlowWindow

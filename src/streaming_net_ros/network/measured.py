@@ -12,9 +12,11 @@ from typing import Literal
 
 from streaming_net_ros.network.schema import NetworkSpec
 
-OfEdge = Literal["hop_ms", "wait_ms", "age_ms"]
+OfGroup = Literal["work_ms", "skipped_frames"]
+OfEdge = Literal["hop_ms", "wait_ms", "age_ms", "held_frames", "late_states"]
 OfResponse = Literal["early_ms", "full_ms", "held"]
-OF_EDGE: tuple[OfEdge, ...] = ("hop_ms", "wait_ms", "age_ms")
+OF_GROUP: tuple[OfGroup, ...] = ("work_ms", "skipped_frames")
+OF_EDGE: tuple[OfEdge, ...] = ("hop_ms", "wait_ms", "age_ms", "held_frames", "late_states")
 OF_RESPONSE: tuple[OfResponse, ...] = ("early_ms", "full_ms", "held")
 
 
@@ -23,7 +25,7 @@ class Measured:
     """One number that is measured again and again.
 
     Attributes:
-        what: ``work_ms``, or one of ``OF_EDGE`` or ``OF_RESPONSE``.
+        what: one of ``OF_GROUP``, ``OF_EDGE`` or ``OF_RESPONSE``.
         of: whose it is, in words: a group, an edge, an output.
         group: the group that measures it.
     """
@@ -33,13 +35,13 @@ class Measured:
     group: str
 
 
-def work_name(group: str) -> str:
-    """Time in the layers of a group (ms)."""
-    return f"group/{group}/work_ms"
+def group_name(group: str, what: OfGroup) -> str:
+    """Of a group: time in its layers (ms), frames given up so far."""
+    return f"group/{group}/{what}"
 
 
 def edge_name(source: str, group: str, what: OfEdge) -> str:
-    """Of the states that a group hears from a source (ms)."""
+    """Of the states that a group hears from a source: times (ms), or counts so far."""
     return f"edge/{source}/{group}/{what}"
 
 
@@ -59,7 +61,8 @@ def measured_names(spec: NetworkSpec, group: str | None = None) -> dict[str, Mea
     for one in spec.groups:
         if group not in (None, one.name):
             continue
-        found[work_name(one.name)] = Measured("work_ms", one.name, one.name)
+        for which in OF_GROUP:
+            found[group_name(one.name, which)] = Measured(which, one.name, one.name)
         for edge in one.edges:
             if edge.source != one.name:
                 for what in OF_EDGE:

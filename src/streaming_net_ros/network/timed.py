@@ -160,6 +160,7 @@ class TimedPasses:
     ) -> None:
         check_work(network, work_ns)
         self._network = network
+        self._work_ns, self._workers = work_ns, workers
         self._done_after_ns = pass_schedule(network, work_ns, workers)
         self._state = network.init_state()
         self._waiting: tuple[int, Mapping[str, Tensor]] | None = None  # (capture, inputs)
@@ -191,17 +192,23 @@ class TimedPasses:
     def _pass(self, begin_ns: int) -> None:
         assert self._waiting is not None
         (captured_ns, inputs), self._waiting = self._waiting, None
+        frame = self._state.frame
+        done_after_ns = self._done_after_ns
+        if periods := self._network.spec.periods:  # a repeated state costs nothing
+            rests = {g for g, p in periods.items() if p.newest(frame) < frame and frame > 0}
+            work_ns = {g: 0 if g in rests else ns for g, ns in self._work_ns.items()}
+            done_after_ns = pass_schedule(self._network, work_ns, self._workers)
         with torch.inference_mode():
             self._state, given = self._network.step(self._state, inputs)
         for output, state in given.items():
             if state is not None:
-                after_ns = self._done_after_ns[self._network.spec.outputs[output].group]
+                after_ns = done_after_ns[self._network.spec.outputs[output].group]
                 origin = Origin(captured_ns, self.passes)
                 self._answers.append(
                     TimedAnswer(output, self.passes, state, origin, begin_ns + after_ns)
                 )
         self.passes += 1
-        self._free_ns = begin_ns + self.pass_ns
+        self._free_ns = begin_ns + max(done_after_ns.values())
 
 
 def pass_schedule(

@@ -342,6 +342,8 @@ class FrameSource(MemberNode):
         else:
             with self.container.pool.lock:
                 self._watchdog.look(self._paused)
+                if not self.container.pool.uses_sim_time:
+                    self._watchdog.clock(self.container.pool.now_ns())
 
     def _watch_standstill(self) -> None:
         """Lockstep: everybody waits for whom?"""
@@ -366,7 +368,8 @@ class FrameSource(MemberNode):
         """Images in, queue, and who is waited for."""
         with self.container.pool.lock:
             waiting, counts = len(self._intake), dict(self._intake.counts)
-            foreign, jumps = self._intake.foreign_stamps, self._intake.jumps
+            foreign = self._intake.foreign_stamps
+            jumps = self._intake.jumps + self._watchdog.clock_jumps
             dropped = self._intake.dropped
             not_ready = sorted(self._waiting_for)
         health = Health(
@@ -394,7 +397,7 @@ class FrameSource(MemberNode):
                 f"{foreign} images with stamps of another clock: their age counts from arrival"
             )
         if jumps:
-            health.warnings.append(f"the clock has jumped back {jumps} times")
+            health.warnings.append(f"clocks have jumped {jumps} times")
         if self._inputs.refused:
             health.errors.append(
                 f"{self._inputs.refused} inputs refused; last: {self._inputs.last_refusal}"

@@ -27,7 +27,7 @@ from streaming_net_ros.frames import (
     system_ns,
 )
 from streaming_net_ros.network.layout import from_payload, to_payload
-from streaming_net_ros.network.measured import edge_name, measured_names, work_name
+from streaming_net_ros.network.measured import edge_name, group_name, measured_names
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.debug import DebugTopics
 from streaming_net_ros.nodes.diagnostics import Health, told_spread
@@ -226,13 +226,16 @@ class LayerGroupNode(MemberNode):
                 return
             self._tally.record(job, begun_ns + work_ns, work_ns)
             self._tally.not_finite += not is_finite
+            counts = self._counts()
             self._mailbox.finish(job.frame, batch if is_finite else None)
             self._progress_ns = self.container.grid.stamp_ns(job.frame)
             self.container.finished(self.group_name, job.frame)
             self.container.pool.wake(self)
         stamp_ns = self.container.grid.stamp_ns(job.frame)
         if job.repeated is None:
-            self._debug.tell(work_name(self.group_name), work_ns / 1e6, stamp_ns)
+            counts[group_name(self.group_name, "work_ms")] = work_ns / 1e6
+        for name, value in counts.items():
+            self._debug.tell(name, value, stamp_ns)
 
     def _measure_inputs(self, job: Job[Tensor]) -> None:
         """How long each input has waited for this frame to begin, and how old it is."""
@@ -251,6 +254,18 @@ class LayerGroupNode(MemberNode):
                     told.append((edge_name(source, self.group_name, "wait_ms"), wait_ms))
         for name, value in told:
             self._debug.tell(name, value, self.container.grid.stamp_ns(job.frame))
+
+    def _counts(self) -> dict[str, float]:
+        """What was lost so far, by the names of its topics. Called with the lock held."""
+        counts: dict[str, float] = {
+            group_name(self.group_name, "skipped_frames"): self._tally.skipped
+        }
+        for source, edge in self._tally.edges.items():
+            if source != self.group_name:
+                counts[edge_name(source, self.group_name, "held_frames")] = edge.held
+                late = edge.arrivals[Arrival.LATE]
+                counts[edge_name(source, self.group_name, "late_states")] = late
+        return counts
 
     def _write_ledger(self, job: Job[Tensor], is_finite: bool, work_ns: int, at_ns: int) -> None:
         """Before the state leaves: what anybody may have seen can be computed again."""
@@ -370,7 +385,8 @@ class LayerGroupNode(MemberNode):
     def _tell_edges(self, health: Health) -> None:
         for source, edge in self._tally.edges.items():
             health.values[f"transport/{source}"] = self.container.transport(source)
-            for what, count in (("held", edge.held), ("absent", edge.absent)):
+            late = edge.arrivals[Arrival.LATE]
+            for what, count in (("held", edge.held), ("absent", edge.absent), ("late", late)):
                 if count:
                     health.values[f"{what}/{source}"] = str(count)
             for what, spread in (("hop", edge.hop), ("wait", edge.wait), ("age", edge.age)):

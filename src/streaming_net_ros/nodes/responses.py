@@ -123,11 +123,10 @@ class Responder:
     def end(self) -> None:
         """The node stops: no answer leaves any more, and the safe command is sent once."""
         with self._lock:
-            if self._is_realtime and not self._has_ended and self.guard.reason is None:
-                if self._spec.safe is not None:
-                    self.publisher.publish(
-                        self._twist(self._spec.safe, self._container.pool.now_ns())
-                    )
+            is_running = self._is_realtime and not self._has_ended and self.guard.reason is None
+            if is_running and self._spec.safe is not None:
+                now_ns = self._container.pool.now_ns()
+                self.publisher.publish(self._twist(self._spec.safe, now_ns))
             self._has_ended = True
 
     def watch(self) -> None:

@@ -1,4 +1,4 @@
-"""Realtime's watchdog: names cameras and groups that have been silent for too long.
+"""Realtime's watchdog: names cameras and groups that are silent for too long, and clock jumps.
 
 It lives with the frame source, which hears all of them. Not thread-safe: its owner holds a lock
 around ``image`` and ``progress``, and looks from one thread.
@@ -13,6 +13,7 @@ from rclpy.node import Node
 
 from streaming_net_ros.frames import Watch
 
+_JUMP_NS = 50_000_000  # more than a clock that is disciplined ever moves between two looks
 _START_NS = 10**10  # how long cameras and processes of groups may take to come up
 
 
@@ -41,6 +42,8 @@ class Watchdog:
         self._groups = Watch(groups, silence_ns, _START_NS)
         self._cameras.begin(time.monotonic_ns())
         self._silent: dict[str, str] = {}  # by name: what is said of it
+        self._offset_ns: int | None = None  # of ROS time against the machine's own clock
+        self.clock_jumps = 0
 
     @property
     def silent(self) -> list[str]:
@@ -58,6 +61,14 @@ class Watchdog:
     def progress(self, group: str) -> None:
         """A group has finished a frame."""
         self._groups.heard(group, time.monotonic_ns())
+
+    def clock(self, ros_ns: int) -> None:
+        """Has the clock that ROS time follows been set? Not to be asked of a simulated one."""
+        before_ns, self._offset_ns = self._offset_ns, ros_ns - time.monotonic_ns()
+        if before_ns is not None and abs(self._offset_ns - before_ns) > _JUMP_NS:
+            self.clock_jumps += 1
+            by_s = (self._offset_ns - before_ns) / 1e9
+            self._node.get_logger().error(f"the clock has jumped by {by_s:+.3f} s")
 
     def look(self, is_paused: bool) -> None:
         """Find who is silent; a change is logged. Now and then, from one thread."""

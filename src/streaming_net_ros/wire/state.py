@@ -189,8 +189,8 @@ def read_state(message: ImageMessage, form: StateFormat) -> StateMessage:
         raise StateError(
             "a state that does not tell its capture time arrived",
             where=f"topic state/{form.name}: header.frame_id",
-            expected="capture time (ns), image's frame, held share (0 to 1), and in realtime since "
-            "when its age counts and when it was sent (ns)",
+            expected="capture time (ns), image's frame, held share (0 to 1), and in realtime "
+            "since when its age counts (ns) and when it was sent (ns)",
             got=message.header.frame_id,
             remedy=_REMEDY,
         )
