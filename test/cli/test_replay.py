@@ -84,6 +84,15 @@ def test_a_ledger_without_its_recording_is_told(lived, tiny_path, tmp_path):
     assert done.returncode == 2 and "an image of the run is not in the recording" in done.stderr
 
 
+def test_a_ledger_that_no_run_can_have_written_is_told(lived, tiny_path):
+    text = (lived / "ledger").read_text()
+    (lived / "changed").write_text(text.replace('"inputs":{"image":', '"inputs":{"head":'))
+    done = streaming_net(
+        "replay", tiny_path, "--bag", lived / "bag", "--ledger", lived / "changed"
+    )
+    assert done.returncode == 2 and "of group 'stem': unknown source" in done.stderr
+
+
 def test_a_run_writes_over_no_ledger(lived, tiny_path):
     done = streaming_net("run", tiny_path, "--bag", lived / "bag", "--ledger", lived / "ledger")
     assert done.returncode == 2 and "will not write over" in done.stderr

@@ -45,7 +45,9 @@ def replayed(head, lines, frames=FRAMES):
 
 
 def test_every_response_that_left_is_an_answer():
-    made, lines = lived([0.3, 2.5], [False, False, True], SENSED_NETWORK, 20, kept_back=(7, 8))
+    made, lines = lived(
+        [0.3, 2.5], [False, False, True], SENSED_NETWORK, 20, kept_back=range(9, 14)
+    )
     told = []
     done = replay_run(SENSED_NETWORK, HEAD, lines, camera(20), weights=None,
                       on_frame=lambda n, total: told.append((n, total)))  # fmt: skip

@@ -95,6 +95,7 @@ def replay_run(
     check_head(head, own)
     given: dict[str, list[tuple[int, NDArray[Any]]]] = {name: [] for name in network.spec.outputs}
     frame_lines = [line for line in lines if isinstance(line, FrameLine)]
+    total = sum(line.is_finite for line in frame_lines)
     kept_back = frames = 0
     for done in replay(network, lines, _pictures(bags)):
         if isinstance(done, ReplayedResponse):
@@ -105,7 +106,7 @@ def replay_run(
                 given[output].append((state.captured_ns, values))
         else:
             frames += 1
-            on_frame(frames, len(frame_lines))
+            on_frame(frames, total)
     return Replayed(
         {name: _stacked(answers) for name, answers in given.items()},
         frames,

@@ -77,9 +77,10 @@ class Container:
                 settings.mode,
                 weights=settings.weights or self.spec.weights_path,
                 seed=settings.seed,
+                torch_threads=settings.torch_threads,
                 members=self.member_names,
             )
-            self.ledger = LedgerWriter(settings.ledger, head)
+            self.ledger = LedgerWriter(settings.ledger, head, node.get_logger().error)
         self.formats = {
             name: StateFormat(name, shape, _dtype_of(self.spec, name))
             for name, shape in state_shapes(self.spec).items()

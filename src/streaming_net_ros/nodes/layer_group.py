@@ -8,6 +8,7 @@ only then lets the group fire again, so that everything leaves in the order of f
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -201,7 +202,7 @@ class LayerGroupNode(MemberNode):
 
     def _compute(self, mailbox: Mailbox[Tensor], job: Job[Tensor]) -> None:
         """Worker thread. A job that was under way while the node was reset leaves no trace."""
-        self._measure_inputs(job)
+        waits_ns, ages_ns = self._measure_inputs(job)
         begun_ns, at_ns = time.perf_counter_ns(), system_ns()
         batch, is_finite = job.repeated, True
         if batch is None:
@@ -209,7 +210,10 @@ class LayerGroupNode(MemberNode):
                 batch = self._layers({source: given.state for source, given in job.inputs.items()})
                 is_finite = bool(torch.isfinite(batch).all())
         work_ns = time.perf_counter_ns() - begun_ns
-        self._write_ledger(job, is_finite, work_ns, at_ns)
+        if self.container.ledger is not None:
+            # Before the state leaves: what anybody may have seen can be computed again.
+            line = self._ledger_line(job, is_finite, work_ns, at_ns)
+            self.container.ledger.write(replace(line, wait_ns=waits_ns, age_ns=ages_ns))
         if is_finite:
             with self.container.pool.lock:
                 if mailbox is not self._mailbox:
@@ -237,23 +241,31 @@ class LayerGroupNode(MemberNode):
         for name, value in counts.items():
             self._debug.tell(name, value, stamp_ns)
 
-    def _measure_inputs(self, job: Job[Tensor]) -> None:
-        """How long each input has waited for this frame to begin, and how old it is."""
+    def _measure_inputs(self, job: Job[Tensor]) -> tuple[dict[str, int], dict[str, int]]:
+        """How long each input has waited for this frame to begin, and how old it is (ns)."""
         if not self._is_realtime:
-            return
-        now_ns, told = self.container.pool.now_ns(), []
+            return {}, {}
+        now_ns = self.container.pool.now_ns()
+        others = {s: given for s, given in job.inputs.items() if s != self.group_name}
+        ages_ns = {source: now_ns - given.origin.since_ns for source, given in others.items()}
+        waits_ns = {
+            source: now_ns - given.arrived_ns
+            for source, given in others.items()
+            if not given.is_held
+        }
         with self.container.pool.lock:
-            for source, given in job.inputs.items():
-                if source == self.group_name:
-                    continue
-                edge = self._tally.edges[source]
-                age_ns = now_ns - given.origin.since_ns
-                told.append((edge_name(source, self.group_name, "age_ms"), edge.age.add(age_ns)))
-                if not given.is_held:
-                    wait_ms = edge.wait.add(now_ns - given.arrived_ns)
-                    told.append((edge_name(source, self.group_name, "wait_ms"), wait_ms))
-        for name, value in told:
-            self._debug.tell(name, value, self.container.grid.stamp_ns(job.frame))
+            for source, age_ns in ages_ns.items():
+                self._tally.edges[source].age.add(age_ns)
+            for source, wait_ns in waits_ns.items():
+                self._tally.edges[source].wait.add(wait_ns)
+        stamp_ns = self.container.grid.stamp_ns(job.frame)
+        for source, age_ns in ages_ns.items():
+            name = edge_name(source, self.group_name, "age_ms")
+            self._debug.tell(name, age_ns / 1e6, stamp_ns)
+        for source, wait_ns in waits_ns.items():
+            name = edge_name(source, self.group_name, "wait_ms")
+            self._debug.tell(name, wait_ns / 1e6, stamp_ns)
+        return waits_ns, ages_ns
 
     def _counts(self) -> dict[str, float]:
         """What was lost so far, by the names of its topics. Called with the lock held."""
@@ -267,22 +279,20 @@ class LayerGroupNode(MemberNode):
                 counts[edge_name(source, self.group_name, "late_states")] = late
         return counts
 
-    def _write_ledger(self, job: Job[Tensor], is_finite: bool, work_ns: int, at_ns: int) -> None:
-        """Before the state leaves: what anybody may have seen can be computed again."""
-        if self.container.ledger is not None:
-            self.container.ledger.write(
-                FrameLine(
-                    self.group_name,
-                    job.frame,
-                    {source: given.frame for source, given in job.inputs.items()},
-                    job.held,
-                    job.skipped,
-                    job.repeated is not None,
-                    is_finite,
-                    work_ns,
-                    at_ns,
-                )
-            )
+    def _ledger_line(
+        self, job: Job[Tensor], is_finite: bool, work_ns: int, at_ns: int
+    ) -> FrameLine:
+        return FrameLine(
+            group=self.group_name,
+            frame=job.frame,
+            inputs={source: given.frame for source, given in job.inputs.items()},
+            held=job.held,
+            skipped=job.skipped,
+            is_repeated=job.repeated is not None,
+            is_finite=is_finite,
+            work_ns=work_ns,
+            at_ns=at_ns,
+        )
 
     def _stop_state(self, job: Job[Tensor]) -> None:
         """A state that is no number goes nowhere, not even into the group's own memory."""
