@@ -32,6 +32,9 @@ bench: install
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/long_run.py
 	$(BIN)/python benchmarks/executors.py
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/overload.py
+	$(BIN)/python benchmarks/recovery.py --hosts
 
 clean:
 	rm -rf $(VENV) build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

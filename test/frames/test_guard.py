@@ -74,10 +74,11 @@ def test_time_that_jumps_back_stops_the_output():
     assert judge.judge(origin(1200), at(1200)) is Verdict.ANSWER
 
 
-def test_an_armed_guard_stops_where_no_answer_ever_comes():
-    judge = OutputGuard(Limits(200 * MS), GRID, is_armed=True)
-    assert judge.watch(at(0)) is Verdict.ANSWER
-    assert judge.watch(at(201)) is Verdict.STOP and judge.watch(at(300)) is Verdict.STOPPED
+def test_where_no_answer_ever_comes_the_output_stops_after_the_time_to_come_up():
+    judge = OutputGuard(Limits(200 * MS), GRID, start_ns=1000 * MS)
+    judge.watch(at(0))
+    assert judge.watch(at(1200)) is Verdict.ANSWER
+    assert judge.watch(at(1201)) is Verdict.STOP and judge.watch(at(1300)) is Verdict.STOPPED
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 400), st.booleans()), max_size=40))

@@ -39,17 +39,18 @@ class OutputGuard:
     Args:
         limits: of the output.
         grid: the frame grid.
-        is_armed: silence counts from the first look on, not only after a first answer.
+        start_ns: how long a first answer may take, counted from the first look, until its silence
+            counts; None: for ever.
 
     Attributes:
         reason: why the output has stopped, in words; None while it has not.
         stops: how often it has.
     """
 
-    def __init__(self, limits: Limits, grid: FrameGrid, *, is_armed: bool = False) -> None:
+    def __init__(self, limits: Limits, grid: FrameGrid, start_ns: int | None = None) -> None:
         self._limits = limits
         self._period_ns = grid.period_ns
-        self._is_armed = is_armed
+        self._start_ns = start_ns
         self._newest_ns: int | None = None  # since when the newest answer's age counts
         self._now_ns: int | None = None
         self.reason: str | None = None
@@ -71,12 +72,14 @@ class OutputGuard:
     def watch(self, now_ns: int) -> Verdict:
         """No answer is ready: has the last one that left become too old?"""
         before_ns, self._now_ns = self._now_ns, now_ns
-        if self._newest_ns is None and self._is_armed:
-            self._newest_ns = now_ns
         if self._newest_ns is None:  # nothing has left: nothing to take back
+            if self._start_ns is not None:
+                self._newest_ns = now_ns + self._start_ns
             return Verdict.STOPPED
         if before_ns is not None and now_ns < before_ns - self._period_ns:
             return self._stop("no newer answer since time jumped back")
+        if self.reason is None and self._newest_ns > now_ns:  # a first answer may take its time
+            return Verdict.ANSWER
         reason = self._too_old(self._newest_ns, now_ns)
         return Verdict.ANSWER if reason is None else self._stop(f"no newer answer; {reason}")
 

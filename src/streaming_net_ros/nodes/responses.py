@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _WATCHES_PER_LIMIT = 10  # a stop comes at most a tenth of the limit late
 _SHORTEST_WATCH_S = 0.001
 _LONGEST_WATCH_S = 0.1
+_START_NS = 5 * 10**9  # how long cameras and groups may take to come up
 
 
 class Responder:
@@ -91,8 +92,8 @@ class Responder:
         repeats = bool(self._container.spec.periods)
         self.clock = ResponseClock(times.first_frames, None if repeats else times.full_frames)
         # Whoever gives a safe command wants it also where no answer ever comes.
-        is_armed = self._spec.safe is not None
-        self.guard = OutputGuard(self._limits, self._container.grid, is_armed=is_armed)
+        start_ns = None if self._spec.safe is None else _START_NS
+        self.guard = OutputGuard(self._limits, self._container.grid, start_ns)
         self._has_ended = False
 
     def release(self) -> None:
