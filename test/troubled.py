@@ -7,15 +7,8 @@ import copy
 import torch
 
 from networks import TINY
-from streaming_net_ros.frames import (
-    Deadline,
-    FrameGrid,
-    FrameLine,
-    InputLine,
-    Origin,
-    ResponseLine,
-    VirtualRun,
-)
+from streaming_net_ros.frames import Deadline, FrameGrid, Origin, VirtualRun
+from streaming_net_ros.frames.ledger import FrameLine, InputLine, ResponseLine
 from streaming_net_ros.network import StreamingNetwork, parse_network, rules_of
 
 GRID = FrameGrid(10)

@@ -25,7 +25,7 @@ from streaming_net_ros.evaluation.replayed import (
     replay_run,
     safe_values,
 )
-from streaming_net_ros.frames import LedgerWriter, ResponseLine, read_ledger
+from streaming_net_ros.frames.ledger import LedgerWriter, ResponseLine, read_ledger
 from streaming_net_ros.network import OutputSpec, run_head
 from troubled import GRID, SENSED_NETWORK, TINY_NETWORK, captured_at, image, lived
 

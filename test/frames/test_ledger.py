@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames import (
+from streaming_net_ros.frames.ledger import (
     FrameLine,
     InputLine,
     LedgerWriter,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames import FrameLine, InputLine, ResponseLine
+from streaming_net_ros.frames.ledger import FrameLine, InputLine, ResponseLine
 from streaming_net_ros.network.ledger_check import check_lines
 from troubled import SENSED_NETWORK, TINY_NETWORK, lived
 

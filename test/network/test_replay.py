@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from networks import TINY
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames import FrameLine, InputLine, ResponseLine
+from streaming_net_ros.frames.ledger import FrameLine, InputLine, ResponseLine
 from streaming_net_ros.network import (
     GroupFrame,
     StreamingNetwork,

@@ -47,7 +47,7 @@ def replay(
         replay_run,
         safe_values,
     )
-    from streaming_net_ros.frames import read_ledger
+    from streaming_net_ros.frames.ledger import read_ledger
     from streaming_net_ros.network import (
         StreamingNetwork,
         load_weights,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from streaming_net_ros.errors import BagError, LedgerError
 from streaming_net_ros.evaluation.bags import Recording, open_bag
-from streaming_net_ros.frames import FrameGrid, FrameLine, RunHead
-from streaming_net_ros.frames.ledger import Line
+from streaming_net_ros.frames import FrameGrid
+from streaming_net_ros.frames.ledger import FrameLine, Line, RunHead
 from streaming_net_ros.network import (
     ImageInput,
     OutputSpec,

@@ -12,15 +12,6 @@ from streaming_net_ros.frames.grid import FrameGrid
 from streaming_net_ros.frames.guard import Limits, OutputGuard, Verdict
 from streaming_net_ros.frames.intake import Companion, Fed, Intake, Offer
 from streaming_net_ros.frames.latency import Latency, ResponseClock
-from streaming_net_ros.frames.ledger import (
-    FrameLine,
-    InputLine,
-    LedgerWriter,
-    ResponseLine,
-    RunHead,
-    read_ledger,
-    system_ns,
-)
 from streaming_net_ros.frames.mailbox import Arrival, Input, Job, Mailbox
 from streaming_net_ros.frames.origin import Origin, origin_of
 from streaming_net_ros.frames.rule import Deadline, FiringRule, Mode, Period, firing_rules
@@ -40,14 +31,11 @@ __all__ = [
     "FiringRule",
     "FlowWindow",
     "FrameGrid",
-    "FrameLine",
     "FrameTally",
     "Input",
-    "InputLine",
     "Intake",
     "Job",
     "Latency",
-    "LedgerWriter",
     "Limits",
     "Mailbox",
     "Mode",
@@ -56,8 +44,6 @@ __all__ = [
     "OutputGuard",
     "Period",
     "ResponseClock",
-    "ResponseLine",
-    "RunHead",
     "Spread",
     "Verdict",
     "VirtualRun",
@@ -65,6 +51,4 @@ __all__ = [
     "firing_rules",
     "origin_of",
     "quantile",
-    "read_ledger",
-    "system_ns",
 ]

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence, Set
 
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames import FrameLine, InputLine, ResponseLine
-from streaming_net_ros.frames.ledger import Line
+from streaming_net_ros.frames.ledger import FrameLine, InputLine, Line, ResponseLine
 from streaming_net_ros.network.schema import ImageInput, NetworkSpec
 from streaming_net_ros.theory import Rollout
 

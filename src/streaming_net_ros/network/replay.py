@@ -18,17 +18,8 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import LedgerError, WeightsError
-from streaming_net_ros.frames import (
-    FrameGrid,
-    FrameLine,
-    InputLine,
-    Mode,
-    Origin,
-    ResponseLine,
-    RunHead,
-    origin_of,
-)
-from streaming_net_ros.frames.ledger import Line
+from streaming_net_ros.frames import FrameGrid, Mode, Origin, origin_of
+from streaming_net_ros.frames.ledger import FrameLine, InputLine, Line, ResponseLine, RunHead
 from streaming_net_ros.network.ledger_check import NodeFrame, check_lines, missing, needs
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.offline import GroupFrame, StampedState

@@ -45,7 +45,8 @@ class Container:
         # torch is imported here, after the node exists: discovery goes on meanwhile.
         import torch
 
-        from streaming_net_ros.frames import Deadline, FrameGrid, LedgerWriter
+        from streaming_net_ros.frames import Deadline, FrameGrid
+        from streaming_net_ros.frames.ledger import LedgerWriter
         from streaming_net_ros.network import (
             read_network_file,
             rollout_of,

@@ -21,15 +21,8 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from streaming_net_ros.errors import RunError
-from streaming_net_ros.frames import (
-    Companion,
-    FlowWindow,
-    InputLine,
-    Intake,
-    Offer,
-    Origin,
-    system_ns,
-)
+from streaming_net_ros.frames import Companion, FlowWindow, Intake, Offer, Origin
+from streaming_net_ros.frames.ledger import InputLine, system_ns
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network import ImageInput
 from streaming_net_ros.network.layout import from_payload

@@ -18,15 +18,8 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from streaming_net_ros.errors import RunError, StateError
-from streaming_net_ros.frames import (
-    Arrival,
-    FrameLine,
-    FrameTally,
-    Job,
-    Mailbox,
-    Origin,
-    system_ns,
-)
+from streaming_net_ros.frames import Arrival, FrameTally, Job, Mailbox, Origin
+from streaming_net_ros.frames.ledger import FrameLine, system_ns
 from streaming_net_ros.network.layout import from_payload, to_payload
 from streaming_net_ros.network.measured import edge_name, group_name, measured_names
 from streaming_net_ros.nodes import topics

@@ -19,15 +19,8 @@ from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
-from streaming_net_ros.frames import (
-    Limits,
-    Origin,
-    OutputGuard,
-    ResponseClock,
-    ResponseLine,
-    Verdict,
-    system_ns,
-)
+from streaming_net_ros.frames import Limits, Origin, OutputGuard, ResponseClock, Verdict
+from streaming_net_ros.frames.ledger import ResponseLine, system_ns
 from streaming_net_ros.network import OutputSpec
 from streaming_net_ros.network.measured import OfResponse, response_name
 from streaming_net_ros.nodes import topics
