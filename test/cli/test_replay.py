@@ -7,9 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
+import yaml
 
-from networks import jittery_network
+from networks import TINY, jittery_network
 from recordings import write_toy_bag
+from streaming_net_ros.cli.app import main
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
 
@@ -19,6 +22,19 @@ def streaming_net(*arguments):
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+@pytest.fixture
+def replay(capsys):
+    """Runs the verb in this process: (exit code, what it said)."""
+    threads = torch.get_num_threads()
+
+    def run(*arguments):
+        code = main(["replay", *map(str, arguments)])
+        return code, capsys.readouterr()
+
+    yield run
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -32,7 +48,7 @@ def troubled(write_network):
 
 @pytest.mark.parametrize("processes", [[], ["--processes"]], ids=["composed", "processes"])
 def test_a_realtime_run_with_holds_and_skips_is_computed_again_bit_for_bit(
-    processes, troubled, tmp_path, namespace
+    processes, troubled, tmp_path, namespace, replay
 ):
     write_toy_bag(tmp_path / "bag", frames=60)
     given = [troubled, "--bag", tmp_path / "bag"]
@@ -41,58 +57,58 @@ def test_a_realtime_run_with_holds_and_skips_is_computed_again_bit_for_bit(
         "--ledger", tmp_path / "ledger", "--namespace", namespace, *processes,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    done = streaming_net("replay", *given, "--ledger", tmp_path / "ledger", "--check",
-                         tmp_path / "answers", "--json")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    code, said = replay(
+        *given, "--ledger", tmp_path / "ledger", "--check", tmp_path / "answers", "--json"
+    )
+    assert code == 0, said.err
+    told = json.loads(said.out)
     assert told["held"] > 10 and told["skipped"] > 10
     assert told["answers"]["drive"] > 50 and set(told["differences"].values()) == {None}
 
 
-@pytest.fixture
-def lived(tiny_path, tmp_path, namespace):
-    """A recording and what a run of it left."""
-    write_toy_bag(tmp_path / "bag", frames=8)
-    done = streaming_net("run", tiny_path, "--bag", tmp_path / "bag", "--record",
-                         tmp_path / "answers", "--ledger", tmp_path / "ledger",
-                         "--namespace", namespace)  # fmt: skip
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """A network file, a recording, and what a lockstep run of it left."""
+    folder = tmp_path_factory.mktemp("lived")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "rate_hz": 20}))
+    write_toy_bag(folder / "bag", frames=8)
+    done = streaming_net(
+        "run", folder / "tiny.yaml", "--bag", folder / "bag", "--record", folder / "answers",
+        "--ledger", folder / "ledger", "--namespace", "lived",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return tmp_path
+    return folder
 
 
-@pytest.fixture
-def tiny_path(write_network, tiny):
-    return write_network({**tiny, "rate_hz": 20})
-
-
-def test_a_lockstep_run_can_be_replayed_and_other_answers_are_told(lived, tiny_path):
-    given = ["replay", tiny_path, "--bag", lived / "bag", "--check", lived / "answers"]
-    done = streaming_net(*given, "--ledger", lived / "ledger")
-    assert done.returncode == 0 and "drive: 8 answers: as recorded, bit for bit" in done.stdout
+def test_a_lockstep_run_can_be_replayed_and_other_answers_are_told(lived, replay, tmp_path):
+    given = [lived / "tiny.yaml", "--bag", lived / "bag", "--check", lived / "answers"]
+    code, said = replay(*given, "--ledger", lived / "ledger")
+    assert code == 0 and "drive: 8 answers: as recorded, bit for bit" in said.out
     lines = (lived / "ledger").read_text().splitlines(keepends=True)
     last = max(n for n, line in enumerate(lines) if '"response"' in line)
-    (lived / "shorter").write_text("".join(lines[:last] + lines[last + 1 :]))
-    done = streaming_net(*given, "--ledger", lived / "shorter")
-    assert done.returncode == 3 and "7 answers, recorded 8" in done.stderr
+    (tmp_path / "shorter").write_text("".join(lines[:last] + lines[last + 1 :]))
+    code, said = replay(*given, "--ledger", tmp_path / "shorter")
+    assert code == 3 and "7 answers, recorded 8" in said.err
 
 
-def test_a_ledger_without_its_recording_is_told(lived, tiny_path, tmp_path):
+def test_a_ledger_without_its_recording_is_told(lived, replay, tmp_path):
     write_toy_bag(tmp_path / "other", frames=3)
-    done = streaming_net(
-        "replay", tiny_path, "--bag", tmp_path / "other", "--ledger", lived / "ledger"
+    code, said = replay(
+        lived / "tiny.yaml", "--bag", tmp_path / "other", "--ledger", lived / "ledger"
     )
-    assert done.returncode == 2 and "an image of the run is not in the recording" in done.stderr
+    assert code == 2 and "an image of the run is not in the recording" in said.err
 
 
-def test_a_ledger_that_no_run_can_have_written_is_told(lived, tiny_path):
+def test_a_ledger_that_no_run_can_have_written_is_told(lived, replay, tmp_path):
     text = (lived / "ledger").read_text()
-    (lived / "changed").write_text(text.replace('"inputs":{"image":', '"inputs":{"head":'))
-    done = streaming_net(
-        "replay", tiny_path, "--bag", lived / "bag", "--ledger", lived / "changed"
+    (tmp_path / "changed").write_text(text.replace('"inputs":{"image":', '"inputs":{"head":'))
+    code, said = replay(
+        lived / "tiny.yaml", "--bag", lived / "bag", "--ledger", tmp_path / "changed"
     )
-    assert done.returncode == 2 and "of group 'stem': unknown source" in done.stderr
+    assert code == 2 and "of group 'stem': unknown source" in said.err
 
 
-def test_a_run_writes_over_no_ledger(lived, tiny_path):
-    done = streaming_net("run", tiny_path, "--bag", lived / "bag", "--ledger", lived / "ledger")
-    assert done.returncode == 2 and "will not write over" in done.stderr
+def test_a_run_writes_over_no_ledger(lived, capsys):
+    given = ["--bag", str(lived / "bag"), "--ledger", str(lived / "ledger")]
+    assert main(["run", str(lived / "tiny.yaml"), *given]) == 2
+    assert "will not write over" in capsys.readouterr().err
