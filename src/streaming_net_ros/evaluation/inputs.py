@@ -61,15 +61,9 @@ def read_inputs(
         BagError: a topic that is absent or empty, or several to choose from.
         ParameterError: ``named`` names no input.
     """
-    for name in named or {}:
-        if name not in spec.inputs:
-            raise ParameterError(
-                "no such input", where="--topic", expected=f"one of {list(spec.inputs)}", got=name
-            )
     primary = spec.primary_input
-    wanted = {**({primary: image_topic} if image_topic else {}), **(named or {})}
     with open_bag(path) as bag:
-        topics = {name: input_topic(bag, spec, name, wanted.get(name)) for name in spec.inputs}
+        topics = input_topics(bag, spec, image_topic, named)
         series = {name: _read(bag, given, topics[name]) for name, given in spec.inputs.items()}
     captured_ns, _ = series[primary]
     if (np.diff(captured_ns) <= 0).any():
@@ -79,6 +73,33 @@ def read_inputs(
         for name, (stamps, values) in series.items()
     }
     return RecordedInputs(captured_ns, states, topics)
+
+
+def input_topics(
+    bag: Bag,
+    spec: NetworkSpec,
+    image_topic: str | None = None,
+    named: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The topic of a recording for every input of a network.
+
+    Args:
+        bag: the recording.
+        spec: the network.
+        image_topic: for the input that sets the frames; None takes the only one that fits.
+        named: topic per further input; those left out take the only topic of their type.
+
+    Raises:
+        BagError: a topic that is absent, or several to choose from.
+        ParameterError: ``named`` names no input.
+    """
+    for name in named or {}:
+        if name not in spec.inputs:
+            raise ParameterError(
+                "no such input", where="--topic", expected=f"one of {list(spec.inputs)}", got=name
+            )
+    wanted = {**({spec.primary_input: image_topic} if image_topic else {}), **(named or {})}
+    return {name: input_topic(bag, spec, name, wanted.get(name)) for name in spec.inputs}
 
 
 def input_topic(bag: Bag, spec: NetworkSpec, name: str, wanted: str | None) -> str:

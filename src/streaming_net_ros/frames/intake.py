@@ -22,7 +22,7 @@ from streaming_net_ros.frames.grid import NS_PER_S, FrameGrid
 from streaming_net_ros.frames.rule import Mode
 
 Image = TypeVar("Image")
-PLAUSIBLE_NS = 10 * NS_PER_S
+_PLAUSIBLE_NS = 10 * NS_PER_S
 _OVERTAKEN_NS = NS_PER_S  # an image older than that, against its predecessor, begins a new time
 
 
@@ -112,7 +112,7 @@ class Intake(Generic[Image]):
 
         A camera that has our clock keeps it: an image that it delivers late is old, however late.
         """
-        is_ours = -self.grid.period_ns <= now_ns - captured_ns <= PLAUSIBLE_NS
+        is_ours = -self.grid.period_ns <= now_ns - captured_ns <= _PLAUSIBLE_NS
         self.foreign_stamps += not is_ours
         self._has_our_clock = self._has_our_clock or is_ours
         return min(captured_ns, now_ns) if self._has_our_clock else now_ns

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import Image
 
-from streaming_net_ros.errors import BagError, ImageError, ParameterError
+from streaming_net_ros.errors import BagError, ImageError
 from streaming_net_ros.evaluation.bags import open_bag
-from streaming_net_ros.evaluation.inputs import input_topic
+from streaming_net_ros.evaluation.inputs import input_topics
 from streaming_net_ros.network import ImageInput, NetworkSpec
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.inputs import message_class
@@ -43,15 +43,9 @@ def bag_feed(
         BagError: a topic that is absent, or several to choose from.
         ParameterError: ``named`` names no input.
     """
-    for name in named or {}:
-        if name not in spec.inputs:
-            raise ParameterError(
-                "no such input", where="--topic", expected=f"one of {list(spec.inputs)}", got=name
-            )
     primary = spec.primary_input
-    wanted = {**({primary: image_topic} if image_topic else {}), **(named or {})}
     with open_bag(path) as bag:
-        chosen = {name: input_topic(bag, spec, name, wanted.get(name)) for name in spec.inputs}
+        chosen = input_topics(bag, spec, image_topic, named)
         types = {}
         outgoing = {}
         for name, topic in chosen.items():
