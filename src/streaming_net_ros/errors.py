@@ -86,6 +86,10 @@ class ParameterError(StreamingNetError):
     """A parameter or command line value out of its range."""
 
 
+class TransportError(StreamingNetError):
+    """A faster way for states that does not exist here; a slower one is taken, and said."""
+
+
 class RunError(StreamingNetError):
     """A run that cannot start or go on: a peer is missing, died, or is there twice."""
 

@@ -80,7 +80,7 @@ def test_a_state_that_is_no_number_is_stopped_at_the_group_where_it_arises(tiny_
         assert robot.hears(1)
         memory = member(container, "memory")
         with torch.no_grad():
-            next(memory._layers.parameters()).fill_(math.nan)
+            next(container.network.group("memory").parameters()).fill_(math.nan)
         heard = len(robot.answers)
         for more in range(1, 6):
             robot.look()
@@ -95,7 +95,7 @@ def test_a_state_that_is_no_number_is_stopped_at_the_group_where_it_arises(tiny_
 def test_a_state_that_is_no_number_ends_a_lockstep_run_by_name(tiny_path, namespace):
     with composed(tiny_path, namespace) as (container, robot):
         with torch.no_grad():
-            next(member(container, "memory")._layers.parameters()).fill_(math.nan)
+            next(container.network.group("memory").parameters()).fill_(math.nan)
         robot.look(3)
         assert robot.host.spin(lambda: container.failure is not None, 10)
         assert "group memory" in str(container.failure) and "NaN" in str(container.failure)

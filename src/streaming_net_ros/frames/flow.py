@@ -40,7 +40,7 @@ class FlowWindow:
 
     def may_feed(self, frame: int) -> bool:
         """True if the image of ``frame`` fits into the window."""
-        return all(frame - done <= self.size for done in self._done.values())
+        return not self._done or frame - min(self._done.values()) <= self.size
 
     def fed(self, frame: int) -> None:
         """The image of ``frame`` has been fed."""

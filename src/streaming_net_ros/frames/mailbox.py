@@ -22,10 +22,10 @@ of what a state is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames.grid import FrameGrid
@@ -46,8 +46,7 @@ class Arrival(Enum):
     FUTURE = "no image can have reached this frame yet: the clocks disagree, or time jumped back"
 
 
-@dataclass(frozen=True)
-class Input(Generic[State]):
+class Input(NamedTuple, Generic[State]):
     """One input of a job: the state, its frame and origin, when it came, whether it stands in."""
 
     state: State
@@ -57,8 +56,7 @@ class Input(Generic[State]):
     is_held: bool = False
 
 
-@dataclass(frozen=True)
-class Job(Generic[State]):
+class Job(NamedTuple, Generic[State]):
     """One frame of one group, ready to compute.
 
     Attributes:
@@ -108,7 +106,7 @@ class _Source(Generic[State]):
         earlier = max((f for f in self.states if f < frame), default=None)
         if earlier is None or (limit_frames is not None and frame - earlier > limit_frames):
             return None
-        return replace(self.states[earlier], is_held=True)
+        return self.states[earlier]._replace(is_held=True)
 
 
 @dataclass
@@ -142,6 +140,7 @@ class Mailbox(Generic[State]):
         self.jumps = 0
         self.silences = 0
         self._run: _Running[State] = self._fresh()
+        self._others = tuple(name for name in rule.delays if name != rule.group)
         self._in_flight: tuple[Job[State], _Running[State]] | None = None
         self._now_ns = 0
 
@@ -350,7 +349,7 @@ class Mailbox(Generic[State]):
         return (
             self.rule.deadlines is not None
             and self._now_ns < self._deadline_ns(frame)
-            and not any(self._has_passed(name, frame) for name in self._others())
+            and not any(self._has_passed(name, frame) for name in self._others)
         )
 
     def _is_stale(self, frame: int, inputs: Mapping[str, Input[State]]) -> bool:
@@ -382,7 +381,7 @@ class Mailbox(Generic[State]):
         else:
             job = Job(frame, inputs, *self._made_of(frame, inputs), run.skipped)
         if self.rule.deadlines is not None:
-            for name in self._others():
+            for name in self._others:
                 if frame - run.sources[name].delay not in run.sources[name].states:
                     is_over = self._now_ns >= self.rule.deadlines[name].at_ns(frame)
                     run.sources[name].is_on_time &= not is_over
@@ -395,20 +394,23 @@ class Mailbox(Generic[State]):
         self, frame: int, inputs: Mapping[str, Input[State]]
     ) -> tuple[Origin, tuple[str, ...]]:
         """The origin of what the inputs will give, and who is absent."""
-        wanted = [
-            name
-            for name in self._others()
-            if name in inputs or self._exists(name, frame - self.rule.delays[name])
-        ]
-        absent = tuple(name for name in wanted if name not in inputs)
-        shares = [
-            1.0 if name in absent or inputs[name].is_held else inputs[name].origin.held
-            for name in wanted
-        ]
-        held = sum(shares) / len(shares) if shares else 1.0
+        absent: list[str] = []
+        share = 0.0
+        wanted = 0
+        for name in self._others:
+            given = inputs.get(name)
+            if given is not None:
+                share += 1.0 if given.is_held else given.origin.held
+            elif self._exists(name, frame - self.rule.delays[name]):
+                share += 1.0
+                absent.append(name)
+            else:
+                continue
+            wanted += 1
+        held = share / wanted if wanted else 1.0
         # In thousandths, rounded down: on a cycle of groups a share would fade and never be gone.
         held = int(1000 * held) / 1000
-        return origin_of([given.origin for given in inputs.values()], held), absent
+        return origin_of([given.origin for given in inputs.values()], held), tuple(absent)
 
     def _skip_to_newest(self, frame: int) -> None:
         """Realtime: give up a frame whose deadline has passed for the newest that can fire."""
@@ -416,7 +418,7 @@ class Mailbox(Generic[State]):
         if late_ns < 0:
             return
         newest = frame + late_ns // self._grid.period_ns  # its deadline has passed as well
-        boxes = [self._run.sources[name] for name in self._others()]
+        boxes = [self._run.sources[name] for name in self._others]
         told = max((box.newest + box.delay for box in boxes if box.newest is not None), default=0)
         newest = next(
             (ahead for ahead in range(told, newest, -1) if self._inputs_for(ahead) is not None),
@@ -429,12 +431,9 @@ class Mailbox(Generic[State]):
 
     # --- what is known -----------------------------------------------------------------------
 
-    def _others(self) -> Iterable[str]:
-        return (name for name in self._run.sources if name != self.rule.group)
-
     def _others_deadlines(self) -> list[Deadline]:
         assert self.rule.deadlines is not None
-        return [self.rule.deadlines[name] for name in self._others()]
+        return [self.rule.deadlines[name] for name in self._others]
 
     def _deadline_ns(self, frame: int) -> int:
         """Realtime: when a frame waits for nobody any more."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Origin:
         return self.captured_ns if self.clocked_ns is None else self.clocked_ns
 
 
+_image_frame = attrgetter("image_frame")
+
+
 def origin_of(origins: Collection[Origin], held: float = 0.0) -> Origin:
     """The origin of what is made of several states: the newest image of any of them.
 
@@ -42,4 +46,5 @@ def origin_of(origins: Collection[Origin], held: float = 0.0) -> Origin:
         origins: of the states, at least one.
         held: the share that is not as it should be.
     """
-    return replace(max(origins, key=lambda origin: origin.image_frame), held=held)
+    newest = max(origins, key=_image_frame)
+    return newest if newest.held == held else replace(newest, held=held)

@@ -112,7 +112,7 @@ class FrameTally:
         self.not_finite = 0
 
     def arrived(self, source: str, arrival: Arrival) -> None:
-        """A state has arrived."""
+        """A state has arrived; those that came as they should need not be told."""
         self.edges[source].arrivals[arrival] += 1
 
     def record(self, job: Job[Any], done_ns: int, work_ns: int) -> None:

@@ -86,8 +86,8 @@ class LayerGroup(nn.Module):
                     got=type(state).__name__,
                 )
         else:
-            state = self.after(self._merged({s: self.edges[s](h) for s, h in heard.items()}))
-        return as_state(state.to(self.dtype))
+            state = self.after(self.merged({s: self.edges[s](h) for s, h in heard.items()}))
+        return as_state(state if state.dtype is self.dtype else state.to(self.dtype))
 
     def _take_in(self, source: str, state: Tensor) -> Tensor:
         if source in self.intakes:
@@ -96,8 +96,10 @@ class LayerGroup(nn.Module):
             state = state.to(torch.float32)
         return state
 
-    def _merged(self, heard: dict[str, Tensor]) -> Tensor:
+    def merged(self, heard: Mapping[str, Tensor]) -> Tensor:
         """Sum, product or concatenation of the edges that exist, always in the file's order."""
+        if self._merge != "concat" and len(heard) == 1:
+            return next(iter(heard.values()))
         if self._merge == "concat":
             some = next(iter(heard.values()))
             return torch.cat(

@@ -8,6 +8,7 @@ here. See docs/equality.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -56,3 +57,13 @@ def from_payload(payload: Tensor, shape: tuple[int, ...]) -> Tensor:
 def to_payload(batch: Tensor) -> Tensor:
     """The flat view of a batch of one state that a message carries; no copy."""
     return batch.as_strided((batch.numel(),), (1,), batch.storage_offset())
+
+
+def all_finite(batch: Tensor) -> bool:
+    """Is no number NaN or infinite?
+
+    A sum shows both, in one pass over the memory (``isfinite`` takes several). Only a sum that
+    overflows has to be looked at number by number.
+    """
+    dtype = torch.float32 if batch.dtype is torch.float16 else None
+    return math.isfinite(batch.sum(dtype=dtype).item()) or bool(torch.isfinite(batch).all())

@@ -20,10 +20,12 @@ from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
 from streaming_net_ros.frames import Origin
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.collector import Collector
 from streaming_net_ros.nodes.diagnostics import diagnostic_array
 from streaming_net_ros.nodes.host import Host, has_ended
 from streaming_net_ros.nodes.peers import Peers, who_lives
 from streaming_net_ros.nodes.settings import Settings, declare_settings
+from streaming_net_ros.wire import Lines, line_name
 
 CONTAINER = "container"
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -93,22 +95,17 @@ class Container:
         self.failure: StreamingNetError | None = None
         self.members: list[Any] = []
         self._by_name: dict[str, Any] = {}
-        self._hearers = {
-            node_name: [
-                edge.target
-                for edge in self.rollout.graph.edges_out_of(node_name)
-                if edge.target in self.local_nodes and edge.target != node_name
-            ]
-            for node_name in self.rollout.graph.nodes
-        }
+        self._hearers: dict[str, list[Any]] = {name: [] for name in self.rollout.graph.nodes}
         torch.set_num_threads(settings.torch_threads)
+        self._uses_sim_time = bool(node.get_parameter("use_sim_time").value)
         self.pool = WorkerPool(
             settings.worker_count(len(self.member_names)),
             settings.torch_threads,
             self._now_ns,
             lambda error: self.fail_with(error, "a group failed to compute"),
         )
-        self.pool.uses_sim_time = node.get_parameter("use_sim_time").value
+        self.pool.uses_sim_time = self._uses_sim_time
+        self._collector = Collector()
         self._diagnostics = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         self._timer = node.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
@@ -154,16 +151,26 @@ class Container:
         """True if some group runs in another process than the frame source."""
         return not set(self.rules) <= set(self.member_names)
 
-    def transport(self, source: str) -> str:
-        """How a source's states reach this process."""
-        return "reference" if source in self.local_nodes else "message"
+    def hearers_outside(self, source: str) -> list[str]:
+        """Groups of other processes that hear a source."""
+        edges = self.rollout.graph.edges_out_of(source)
+        return [edge.target for edge in edges if edge.target not in self.local_nodes]
+
+    def line_name(self, source: str) -> str:
+        """The name under which a source's states are to be had on this host."""
+        domain_id = self.node.context.get_domain_id()
+        return line_name(domain_id, self.node.get_namespace(), source)
+
+    @cached_property
+    def lines(self) -> Lines:
+        """The lines to other processes of this host; none until one is asked for."""
+        return Lines()
 
     def deliver(self, source: str, frame: int, batch: Any, origin: Origin) -> None:
         """Hand a state to the groups of this process. Called with the pool's lock held."""
-        for target in self._hearers[source]:
-            member = self._by_name.get(target)
-            if member is not None:
-                member.arrive(source, frame, batch, origin)
+        now_ns = self.pool.now_ns()
+        for member in self._hearers[source]:
+            member.arrive(source, frame, batch, origin, now_ns)
 
     def ready(self, group: str) -> None:
         """A local group is ready to run."""
@@ -200,6 +207,14 @@ class Container:
             member = FrameSource(self) if name == FRAME_SOURCE else LayerGroupNode(name, self)
             self.members.append(member)
             self._by_name[name] = member
+        self._hearers = {
+            node_name: [
+                self._by_name[edge.target]
+                for edge in self.rollout.graph.edges_out_of(node_name)
+                if edge.target in self._by_name and edge.target != node_name
+            ]
+            for node_name in self.rollout.graph.nodes
+        }
 
     def start(self) -> None:
         """Start the workers and bring every member to *active*.
@@ -213,6 +228,7 @@ class Container:
                 getattr(member, transition)()
                 if self.failure is not None:
                     raise self.failure
+        self._collector.hold()
 
     def stop(self) -> None:
         """Let the workers finish what they are at, and end them."""
@@ -220,17 +236,24 @@ class Container:
             member.stop()
         if not self.pool.stop():
             self.node.get_logger().warning("a worker was still computing and is left behind")
+        self._collector.release()
         if self.ledger is not None:
             self.ledger.close()
+        if "lines" in self.__dict__:
+            self.lines.close()
 
     def report(self) -> list[str]:
         """The cadence of every member, one line each."""
         return [f"{member.get_name()}: {member.cadence_line()}" for member in self.members]
 
     def _now_ns(self) -> int:
-        return int(self.node.get_clock().now().nanoseconds)
+        """ROS time; without /clock that is the system's, without the way through rclpy."""
+        if self._uses_sim_time:
+            return int(self.node.get_clock().now().nanoseconds)
+        return time.time_ns()
 
     def _publish_diagnostics(self) -> None:
+        self._collector.collect()
         self._look_for_twins()
         stamp = self.node.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(self.members, stamp))

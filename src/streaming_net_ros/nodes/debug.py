@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 
 from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.wire import write_stamp_ns
 
 _DEPTH = 10
@@ -35,11 +36,19 @@ class DebugTopics:
             )
             for name in names
         }
+        # Nobody is served badly who is heard of a quarter second late.
+        self._is_heard = Listeners(*self._publishers.values(), fresh_s=0.25)
+        self._listeners = {name: Listeners(p) for name, p in self._publishers.items()}
+
+    @property
+    def is_heard(self) -> bool:
+        """True if somebody listens to any of them."""
+        return bool(self._is_heard)
 
     def tell(self, name: str, value: float, stamp_ns: int) -> None:
         """Publish a number, if it has a topic and somebody listens. Any thread."""
         publisher = self._publishers.get(name)
-        if publisher is None or not publisher.get_subscription_count():
+        if publisher is None or not self._listeners[name]:
             return
         message: Any = Vector3Stamped()
         write_stamp_ns(message.header.stamp, stamp_ns)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image, TimeReference
+from sensor_msgs.msg import TimeReference
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -29,14 +29,12 @@ from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.inputs import InputTopics
+from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.nodes.member import MemberNode
+from streaming_net_ros.nodes.transports import StateSender
 from streaming_net_ros.nodes.watchdog import Watchdog
 from streaming_net_ros.nodes.workers import Task
-from streaming_net_ros.wire import (
-    read_stamp_ns,
-    write_stamp_ns,
-    write_state,
-)
+from streaming_net_ros.wire import read_stamp_ns, write_stamp_ns
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
@@ -69,9 +67,9 @@ class FrameSource(MemberNode):
         self._frames_publisher = self.create_publisher(
             TimeReference, topics.FRAMES, qos, **options
         )
-        self._state_publishers = {
-            name: self.create_publisher(Image, topics.state(name), qos, **options)
-            for name in container.spec.inputs
+        self._hear_frames = Listeners(self._frames_publisher)
+        self._senders = {
+            name: StateSender(self, name, container) for name in container.spec.inputs
         }
         self._inputs.join()
         self._heard: list[Any] = []
@@ -130,8 +128,9 @@ class FrameSource(MemberNode):
         self._inputs.leave()
         for subscription in self._heard:
             self.destroy_subscription(subscription)
-        for publisher in (self._frames_publisher, *self._state_publishers.values()):
-            self.destroy_publisher(publisher)
+        for sender in self._senders.values():
+            sender.close()
+        self.destroy_publisher(self._frames_publisher)
         for service in self._offered:
             self.destroy_service(service)
         for timer in self._timers_own:
@@ -202,9 +201,10 @@ class FrameSource(MemberNode):
             self._window.finished(group, frame)
             self._watchdog.progress(group)
             self._last_progress_s = time.monotonic()
-            waiting = self._intake.next_frame(self.container.pool.now_ns())
-            if waiting is not None and self._window.may_feed(waiting):
-                self.container.pool.wake(self)  # only then: a wake-up costs more than this look
+            if not self._is_feeding:
+                waiting = self._intake.next_frame(self.container.pool.now_ns())
+                if waiting is not None and self._window.may_feed(waiting):
+                    self.container.pool.wake(self)
 
     # --- feeding (worker) --------------------------------------------------------------------
 
@@ -247,23 +247,16 @@ class FrameSource(MemberNode):
         """Worker thread. What was under way while the node was reset leaves no trace."""
         container = self.container
         stamp_ns = container.grid.stamp_ns(frame)
-        for name, (_, captured_ns) in payloads.items():
-            message = TimeReference(source=name)
-            message.header.frame_id = name
-            write_stamp_ns(message.header.stamp, stamp_ns)
-            write_stamp_ns(message.time_ref, captured_ns)
-            self._frames_publisher.publish(message)
+        if self._hear_frames:
+            for name, (_, captured_ns) in payloads.items():
+                self._tell_frame(name, stamp_ns, captured_ns)
         for name, (payload, captured_ns) in payloads.items():
             form = container.formats[name]
             # The age of a state counts images; a vector's age counts only where there is none.
             age_ns = captured_ns if self._counts_for_age(name) else payloads[self._primary][1]
             self._write_ledger(name, frame, payload, captured_ns, age_ns)
             origin = Origin(age_ns, frame, clocked_ns=clocked_ns)
-            if self._state_publishers[name].get_subscription_count():
-                image = Image()
-                sent_ns = None if self._is_lockstep else system_ns()
-                write_state(image, form, payload, stamp_ns, origin, sent_ns=sent_ns)
-                self._state_publishers[name].publish(image)
+            self._senders[name].send(payload, stamp_ns, origin)
             batch = from_payload(torch.from_numpy(payload), form.shape).to(container.device)
             with container.pool.lock:
                 if intake is not self._intake:
@@ -276,6 +269,13 @@ class FrameSource(MemberNode):
             self._is_feeding = False
             self._last_progress_s = time.monotonic()
             container.pool.wake(self)
+
+    def _tell_frame(self, name: str, stamp_ns: int, captured_ns: int) -> None:
+        message = TimeReference(source=name)
+        message.header.frame_id = name
+        write_stamp_ns(message.header.stamp, stamp_ns)
+        write_stamp_ns(message.time_ref, captured_ns)
+        self._frames_publisher.publish(message)
 
     def _write_ledger(
         self, name: str, frame: int, payload: NDArray[Any], captured_ns: int, image_ns: int
@@ -325,8 +325,8 @@ class FrameSource(MemberNode):
             return
         if not self._is_matched:
             self._is_matched = all(
-                self.container.peers.are_matched(self, name, [publisher], [])
-                for name, publisher in self._state_publishers.items()
+                self.container.peers.are_matched(self, name, sender)
+                for name, sender in self._senders.items()
             )
             with self.container.pool.lock:
                 self.container.pool.wake(self)

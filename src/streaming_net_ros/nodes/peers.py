@@ -9,7 +9,7 @@ was killed cannot say so: its nodes stay in the graph of those who knew it until
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.srv import GetParameters
@@ -22,6 +22,7 @@ from streaming_net_ros.nodes.host import Host
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
+    from streaming_net_ros.nodes.transports import StateSender
 
 _LEASE_S = 25.0  # no ghost stays longer: Fast DDS's own lease is 20 s
 
@@ -36,30 +37,23 @@ class Peers:
         self,
         node: Node,
         source: str,
-        publishers: Sequence[Publisher],
-        subscriptions: Iterable[Subscription],
+        sender: StateSender,
+        responses: Sequence[Publisher] = (),
     ) -> bool:
-        """True if a node's states reach all groups of other processes, and theirs reach it.
+        """True if a node's states reach all groups of other processes, and all who listen.
 
         Args:
             node: the node of ``source``.
-            source: the group or input that the publisher tells the states of.
-            publishers: of its states, first, and of its responses.
-            subscriptions: to other groups' states.
+            source: the group or input whose states they are.
+            sender: of its states; each hearer has a line to it, or a subscription.
+            responses: its publishers of responses.
         """
-        hearers = [
-            edge.target
-            for edge in self._container.rollout.graph.edges_out_of(source)
-            if edge.target not in self._container.local_nodes
-        ]
-        infos = node.get_subscriptions_info_by_topic(publishers[0].topic_name)
-        return (
-            set(hearers) <= {info.node_name for info in infos}
-            and all(
-                publisher.get_subscription_count() >= _compatible_readers(node, publisher)
-                for publisher in publishers
-            )
-            and all(publishers_of(node, subscription) >= 1 for subscription in subscriptions)
+        hearers = self._container.hearers_outside(source)
+        infos = node.get_subscriptions_info_by_topic(sender.states.topic_name)
+        heard_by = sender.hearers | {info.node_name for info in infos}
+        return set(hearers) <= heard_by and all(
+            publisher.get_subscription_count() >= _compatible_readers(node, publisher)
+            for publisher in (sender.states, *responses)
         )
 
     def twins(self) -> list[str]:

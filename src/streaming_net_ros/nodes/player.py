@@ -1,8 +1,8 @@
 """What feeds a run: images and vectors of a recording, video or camera, published as topics.
 
 Lockstep: the player waits; at most a few images are under way that the frame source has not yet
-numbered (topic ``frames`` tells). Realtime: messages leave at the pace of their stamps. One
-thread publishes; the executor thread only hears ``frames``.
+numbered (whoever hears ``frames`` tells). Realtime: messages leave at the pace of their stamps.
+One thread publishes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import TimeReference
 
 from streaming_net_ros.frames import Mode
 from streaming_net_ros.nodes import topics
-from streaming_net_ros.wire import read_stamp_ns
 
 _AHEAD_IMAGES = 32
 _WAIT_S = 0.05
@@ -80,9 +78,6 @@ class Player(Node):
             topic: self.create_publisher(kind, topic, topics.reliable(2 * _AHEAD_IMAGES))
             for topic, kind in types.items()
         }
-        self.create_subscription(
-            TimeReference, topics.FRAMES, self._on_frame, topics.reliable(16 * _AHEAD_IMAGES)
-        )
         self._changed = threading.Condition()
         self._unnumbered: list[int] = []  # stamps of images that no frame has taken yet
         self._thread = threading.Thread(target=self._play, name="player", daemon=True)
@@ -113,9 +108,8 @@ class Player(Node):
         with self._changed:
             return len(self._unnumbered)
 
-    def _on_frame(self, message: TimeReference) -> None:
-        """Executor thread: images up to this capture time have been numbered, or refused."""
-        captured_ns = read_stamp_ns(message.time_ref)
+    def numbered(self, captured_ns: int) -> None:
+        """Images up to this capture time have been numbered, or refused."""
         with self._changed:
             self._unnumbered = [stamp for stamp in self._unnumbered if stamp > captured_ns]
             self._changed.notify_all()

@@ -40,6 +40,9 @@ class Recorder(Node):
         write: called for every response and frame, in the executor thread.
         options: for the node (context, namespace).
         states: groups whose states are written as well.
+
+    Attributes:
+        on_frame: told of every frame's capture time (ns), in the executor thread.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Recorder(Node):
         self._grid = grid
         self._primary = primary
         self._write = write
+        self.on_frame: Callable[[int], None] = lambda captured_ns: None
         self.counts = dict.fromkeys(outputs, 0)
         self.disordered = 0
         self._newest_ns = dict.fromkeys(outputs, -1)
@@ -78,7 +82,7 @@ class Recorder(Node):
         self._heard.append(
             self.create_subscription(TimeReference, topics.FRAMES, self._on_frame, qos)
         )
-        self.create_subscription(Header, topics.PROGRESS, self._on_progress, qos)
+        self._progress = self.create_subscription(Header, topics.PROGRESS, self._on_progress, qos)
 
     def is_matched(self, groups: Iterable[str]) -> bool:
         """True if every response will be heard, from the first on.
@@ -88,6 +92,10 @@ class Recorder(Node):
         was made last, so that a publisher which reaches it has met those of the responses too.
         """
         return set(groups) <= self._ready and all(publishers_of(self, s) > 0 for s in self._heard)
+
+    def hear_no_progress(self) -> None:
+        """Groups need not tell a recorder of their progress that only counts responses."""
+        self.destroy_subscription(self._progress)
 
     def _on_response(self, output: str, topic: str, kind: str, cdr: bytes) -> None:
         stamp_ns = header_stamp_ns(cdr)
@@ -100,6 +108,7 @@ class Recorder(Node):
         self._write(topic, kind, header_stamp_ns(cdr), cdr)
 
     def _on_frame(self, message: TimeReference) -> None:
+        self.on_frame(read_stamp_ns(message.time_ref))
         if message.source != self._primary:
             return
         frame = self._grid.frame_at(read_stamp_ns(message.header.stamp))

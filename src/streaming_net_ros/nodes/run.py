@@ -131,6 +131,7 @@ def run_network(
                 Children(processes, policy, tell=recorder.get_logger().warning)
             )
         player = Player(feed.messages, feed.types, settings.mode, options, is_live=feed.is_live)
+        recorder.on_frame = player.numbered
         host.add(player)
         stack.callback(player.stop)
         watch = _Watch(
@@ -140,6 +141,7 @@ def run_network(
             recorder,
             container=container,
             children=children,
+            counts_answers=settings.mode == "lockstep" and bool(spec.outputs) and not states,
             on_progress=on_progress,
         )
         if not host.spin(watch.is_connected, _START_S) and not host.is_asked_to_end:
@@ -180,7 +182,11 @@ def _refuse_twins(spec: NetworkSpec, host: Host, recorder: Recorder) -> None:
 
 
 class _Watch:
-    """Decides when a run is connected and when it is done; raises what ends it early."""
+    """Decides when a run is connected and when it is done; raises what ends it early.
+
+    ``counts_answers``: where every image has its answers, they tell when a run is over, and groups
+    are spared the telling of their progress, a message each and frame.
+    """
 
     def __init__(
         self,
@@ -191,12 +197,14 @@ class _Watch:
         *,
         container: Container | None,
         children: Children | None,
+        counts_answers: bool,
         on_progress: Callable[[int], None],
     ) -> None:
         self._settings = settings
         self._player = player
         self._recorder = recorder
         self._container = container
+        self._counts_answers = counts_answers
         self._children = children
         self._on_progress = on_progress
         rollout = rollout_of(spec, settings.rollout)
@@ -217,6 +225,8 @@ class _Watch:
     def begin(self) -> None:
         """From now on silence counts."""
         self._news_s = time.monotonic()
+        if self._counts_answers:
+            self._recorder.hear_no_progress()
 
     def is_done(self) -> bool:
         now_s = time.monotonic()
@@ -253,13 +263,16 @@ class _Watch:
         if not all_in or not self._is_drained():
             return False
         missing = {n: frames - c for n, c in self._recorder.counts.items() if c < frames}
-        if missing and quiet_s > _QUIET_S:
+        patience_s = _STANDS_STILL_S if self._counts_answers else _QUIET_S
+        if missing and quiet_s > patience_s:
             lost = ", ".join(f"{count} of {name}" for name, count in missing.items())
             raise RunError(f"responses were lost on their way: {lost}", where="recorder")
         return not missing
 
     def _is_drained(self) -> bool:
         """Every group has finished the last frame that the last image lets it reach."""
+        if self._counts_answers:
+            return True  # every image has one answer of each output: these say when it is over
         last = self._recorder.last_frame
         progress = self._recorder.progress
         return last is None or all(

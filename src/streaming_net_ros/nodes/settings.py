@@ -40,6 +40,8 @@ _TABLE: dict[str, Row] = {
     "mode": Row("lockstep", "lockstep: no frame is lost, the source waits; realtime: the frame "
                  "grid never waits", choices=("lockstep", "realtime")),
     "rate_hz": Row(0.0, "frames per second (Hz); 0: the network file's", 0, 1e5),
+    "transport": Row("auto", "states between processes: auto: in shared memory where both are on "
+                     "one host; message: always as messages", choices=("auto", "message")),
     "device": Row("cpu", "torch device of the layers: cpu, cuda, cuda:0"),
     "threads": Row(0, "worker threads; 0: as many as cores, at most one per member", 0, 1024),
     "torch_threads": Row(1, "threads of one torch operation", 1, 1024),
@@ -70,6 +72,7 @@ class Settings:
     rollout: str | None = None
     mode: Mode = "lockstep"
     rate_hz: float | None = None
+    transport: str = "auto"
     device: str = "cpu"
     threads: int = 0
     torch_threads: int = 1

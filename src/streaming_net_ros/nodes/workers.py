@@ -7,9 +7,12 @@ while layers run, messages are made or images are decoded.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -17,6 +20,8 @@ import torch
 Task = Callable[[], None]
 _MAX_WAIT_S = 0.5
 _SIM_TIME_POLL_S = 0.002
+_HEAVY_NS = 300_000  # a task worth another thread: to wake one takes about a quarter of that
+_FALL, _RISE = 0.2, 0.02  # weight of the last task in a member's usual cost
 
 
 class Member(Protocol):
@@ -29,8 +34,32 @@ class Member(Protocol):
         """When to ask again although nothing has changed, or None."""
 
 
+@dataclass
+class _Known:
+    """What the pool knows of a member."""
+
+    cost_ns: float = math.inf  # of its tasks, usually; infinite until one was run
+    wake_at_ns: int | None = None
+
+    @property
+    def is_heavy(self) -> bool:
+        """Worth another thread? True as long as nothing is known."""
+        return self.cost_ns > _HEAVY_NS
+
+    def add(self, cost_ns: int) -> None:
+        if math.isinf(self.cost_ns):
+            self.cost_ns = cost_ns
+        else:  # it falls fast and rises slowly: a task that was disturbed now and then stays light
+            weight = _FALL if cost_ns < self.cost_ns else _RISE
+            self.cost_ns += weight * (cost_ns - self.cost_ns)
+
+
 class WorkerPool:
     """Runs the tasks of its members on a fixed number of threads.
+
+    One worker does the light tasks of all members, one after the other; the others are woken for
+    heavy ones only. To hand a light task over costs more, in time and in fights for the
+    interpreter, than to do it.
 
     Args:
         threads: how many.
@@ -51,9 +80,11 @@ class WorkerPool:
         self.uses_sim_time = False
         self._torch_threads = torch_threads
         self._on_failure = on_failure
-        self._members: list[Member] = []
+        self._members: dict[Member, _Known] = {}
         self._ready: dict[Member, None] = {}  # members that may have something to do, in order
+        self._free = 0  # workers that are awake and will soon look for the next task
         self._is_stopping = False
+        self._of_thread = threading.local()
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{n}", daemon=True)
             for n in range(threads)
@@ -78,58 +109,117 @@ class WorkerPool:
     def add(self, member: Member) -> None:
         """Let a member work."""
         with self.lock:
-            self._members.append(member)
+            self._members[member] = _Known()
             self.wake(member)
 
     def remove(self, member: Member) -> None:
         """Ask a member no more. A task that it has under way is finished."""
         with self.lock:
-            if member in self._members:
-                self._members.remove(member)
+            self._members.pop(member, None)
             self._ready.pop(member, None)
 
     def wake(self, member: Member) -> None:
         """Something has changed for a member. Called with the lock held."""
+        known = self._members.get(member)
+        if known is None:
+            return
         self._ready[member] = None
-        self.lock.notify()
+        if known.is_heavy or not self._free:
+            self.lock.notify()
+
+    @contextmanager
+    def helping(self) -> Iterator[None]:
+        """A thread that brings news does the light tasks that follow from it itself.
+
+        To wake a worker for them would take longer than they do.
+        """
+        with self.lock:
+            self._free += 1
+        try:
+            yield
+        finally:
+            self._set_threads()
+            with torch.inference_mode():
+                while (picked := self._next_light()) is not None:
+                    self._do(*picked)
+
+    def _next_light(self) -> tuple[_Known, Task] | None:
+        with self.lock:
+            picked = None if self._is_stopping else self._pick(only_light=True)
+            if picked is None:
+                self._free -= 1
+                if self._ready and not self._free:
+                    self.lock.notify()
+            return picked
+
+    def _set_threads(self) -> None:
+        """Torch keeps this number for every thread of ours; once in each is enough."""
+        if not hasattr(self._of_thread, "is_set"):
+            torch.set_num_threads(self._torch_threads)
+            self._of_thread.is_set = True
 
     def _work(self) -> None:
-        torch.set_num_threads(self._torch_threads)
-        while True:
-            with self.lock:
-                while (task := self._pick()) is None:
-                    if self._is_stopping:
-                        return
-                    self.lock.wait(self._wait_s())
-                if self._is_stopping:
-                    return
-            try:
-                task()
-            except Exception as error:  # a worker must outlive any task
-                self._on_failure(error)
+        self._set_threads()
+        is_free = False
+        with torch.inference_mode():
+            while (picked := self._next(is_free)) is not None:
+                is_free = not picked[0].is_heavy
+                self._do(*picked)
 
-    def _pick(self) -> Task | None:
-        """The next task. A member that had one is asked again, after the others."""
+    def _do(self, known: _Known, task: Task) -> None:
+        begun_ns = time.perf_counter_ns()
+        try:
+            task()
+        except Exception as error:  # a worker must outlive any task
+            self._on_failure(error)
+        known.add(time.perf_counter_ns() - begun_ns)
+
+    def _next(self, is_free: bool) -> tuple[_Known, Task] | None:
+        """Wait for a task; None: the pool ends.
+
+        Args:
+            is_free: this worker is among the free ones: its last task was light.
+        """
+        with self.lock:
+            self._free += not is_free
+            while (picked := self._pick()) is None:
+                self._free -= 1
+                if self._is_stopping:
+                    return None
+                self.lock.wait(self._wait_s())
+                self._free += 1
+            if self._is_stopping:
+                return None
+            known, _ = picked
+            self._free -= known.is_heavy
+            # Somebody else watches over deadlines while this one is busy, or shares the work.
+            if not self._free or any(self._members[other].is_heavy for other in self._ready):
+                self.lock.notify()
+            return picked
+
+    def _pick(self, only_light: bool = False) -> tuple[_Known, Task] | None:
+        """The next task of whoever is ready, the longest waiting first."""
         now_ns = self.now_ns()
-        for member in self._members:
-            wake_at_ns = member.wake_at_ns()
-            if wake_at_ns is not None and wake_at_ns <= now_ns:
+        for member, known in self._members.items():
+            if known.wake_at_ns is not None and known.wake_at_ns <= now_ns:
                 self._ready.setdefault(member)
+        leaves_light = self._free > 1  # another worker is at the light tasks: two would fight
         for member in list(self._ready):
-            del self._ready[member]
-            if member not in self._members:
+            known = self._members[member]
+            if only_light if known.is_heavy else leaves_light:
                 continue
+            del self._ready[member]
             task = member.next_task(now_ns)
+            known.wake_at_ns = None if task else member.wake_at_ns()
             if task is not None:
-                self._ready[member] = None
-                if len(self._ready) > 1:
-                    self.lock.notify()
-                return task
+                return known, task
         return None
 
     def _wait_s(self) -> float:
         """Until the next deadline of any member."""
-        wake_at = [at for member in self._members if (at := member.wake_at_ns()) is not None]
+        wake_at = [
+            known.wake_at_ns for known in self._members.values() if known.wake_at_ns is not None
+        ]
         if not wake_at:
             return _MAX_WAIT_S
         if self.uses_sim_time:

@@ -7,6 +7,9 @@ message classes both fit), and nothing of nodes, topics or torch. Imported by ``
 
 from streaming_net_ros.wire.camera import decode_camera, fit_image, write_rgb8
 from streaming_net_ros.wire.fields import read_fields, write_field
+from streaming_net_ros.wire.lines import Lines, Outlet, ask, line_name
+from streaming_net_ros.wire.notice import Notice, pack_notice, read_notice
+from streaming_net_ros.wire.ring import RingReader, RingWriter
 from streaming_net_ros.wire.stamps import read_stamp_ns, write_stamp_ns
 from streaming_net_ros.wire.state import (
     StateFormat,
@@ -17,11 +20,20 @@ from streaming_net_ros.wire.state import (
 )
 
 __all__ = [
+    "Lines",
+    "Notice",
+    "Outlet",
+    "RingReader",
+    "RingWriter",
     "StateFormat",
     "StateMessage",
+    "ask",
     "decode_camera",
     "fit_image",
+    "line_name",
+    "pack_notice",
     "read_fields",
+    "read_notice",
     "read_stamp_ns",
     "read_state",
     "write_field",

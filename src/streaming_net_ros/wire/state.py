@@ -4,16 +4,12 @@ The payload is the state in the order height, width, channel, little-endian, wit
 bytes of torch's channels-last memory, so that encoding and decoding are views. A vector is one
 row of ``32FC1``. Half precision is ``16FC<n>`` and an image input's state stays ``8UC<n>``.
 
-What the state is made of (its origin) travels in ``header.frame_id`` as a few decimal numbers, so
-that age and holds need no second topic to be joined: capture time of the newest image inside in
-ns, that image's frame, the share of held paths, and in realtime since when its age counts and when
-it was sent, in ns.
+What the state is made of (its origin) travels in ``header.frame_id`` (``wire.label``).
 """
 
 from __future__ import annotations
 
 import array
-import re
 import sys
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -23,14 +19,11 @@ from numpy.typing import NDArray
 
 from streaming_net_ros.errors import StateError
 from streaming_net_ros.frames import Origin
+from streaming_net_ros.wire.label import EXPECTED, read_label, write_label
 from streaming_net_ros.wire.stamps import read_stamp_ns, write_stamp_ns
 
 _PREFIXES = {"uint8": "8UC", "float16": "16FC", "float32": "32FC"}
 _REMEDY = "start all nodes with one network file and one version of the package"
-_SHARE = r"[01]|0\.\d{1,20}|[1-9]\.?\d{0,20}e-(?:0[1-9]|[1-9]\d{1,2})"
-_LABEL = re.compile(
-    rf"(-?\d{{1,19}}) (-?\d{{1,19}}) ({_SHARE})(?: (-?\d{{1,19}}) (\d{{1,19}}))?", re.ASCII
-)
 
 
 class ImageMessage(Protocol):
@@ -78,6 +71,11 @@ class StateFormat:
     def encoding(self) -> str:
         """The message's encoding."""
         return f"{_PREFIXES[self.dtype]}{self.channels}"
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a state has."""
+        return self.rows * self.columns * self.channels
 
     @property
     def step_bytes(self) -> int:
@@ -132,9 +130,7 @@ def write_state(
     """
     write_tensor(message, form, payload)
     write_stamp_ns(message.header.stamp, stamp_ns)
-    sent = "" if sent_ns is None else f" {origin.since_ns} {sent_ns}"
-    held = origin.held if 0 < origin.held < 1 else int(origin.held)
-    message.header.frame_id = f"{origin.captured_ns} {origin.image_frame} {held}{sent}"
+    message.header.frame_id = write_label(origin, sent_ns)
 
 
 def write_tensor(message: ImageMessage, form: StateFormat, payload: NDArray[Any]) -> None:
@@ -184,31 +180,20 @@ def read_state(message: ImageMessage, form: StateFormat) -> StateMessage:
             got=f"step {message.step}, {len(message.data)} bytes",
             remedy=_REMEDY,
         )
-    label = _LABEL.fullmatch(message.header.frame_id)
-    if label is None:
+    told = read_label(message.header.frame_id)
+    if told is None:
         raise StateError(
             "a state that does not tell its capture time arrived",
             where=f"topic state/{form.name}: header.frame_id",
-            expected="capture time (ns), image's frame, held share (0 to 1), and in realtime "
-            "since when its age counts (ns) and when it was sent (ns)",
+            expected=EXPECTED,
             got=message.header.frame_id,
             remedy=_REMEDY,
         )
-    captured, image_frame, held, clocked, sent = label.groups()
     payload = np.frombuffer(message.data, dtype=form.dtype)
     if bool(message.is_bigendian) != (sys.byteorder == "big"):
         payload = payload.byteswap()
-    return StateMessage(
-        payload,
-        read_stamp_ns(message.header.stamp),
-        Origin(
-            int(captured),
-            int(image_frame),
-            float(held),
-            None if clocked is None else int(clocked),
-        ),
-        None if sent is None else int(sent),
-    )
+    origin, sent_ns = told
+    return StateMessage(payload, read_stamp_ns(message.header.stamp), origin, sent_ns)
 
 
 def _little(payload: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,147 @@
+"""What a group tells of itself beside its states: progress, times and losses.
+
+It is told after the state has left and the groups of this process that hear it have had their
+turn: nothing that is only looked at stands between a state and its use.
+
+Threads: everything is called with the pool's lock held, but for ``tell``, which a worker runs as
+a task of its own; of one group, one at a time, in the order of frames.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+from std_msgs.msg import Header
+from torch import Tensor
+
+from streaming_net_ros.frames import Arrival, FrameTally, Job
+from streaming_net_ros.network.measured import edge_name, group_name, measured_names
+from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.debug import DebugTopics
+from streaming_net_ros.nodes.listeners import Listeners
+from streaming_net_ros.nodes.workers import Task
+from streaming_net_ros.wire import write_stamp_ns
+
+if TYPE_CHECKING:
+    from streaming_net_ros.nodes.container import Container
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How a frame found its inputs, by source: the group's own memory is none.
+
+    Attributes:
+        waits_ns: since the arrival of each that is not held.
+        ages_ns: of the newest image inside each.
+    """
+
+    waits_ns: Mapping[str, int] = field(default_factory=dict)
+    ages_ns: Mapping[str, int] = field(default_factory=dict)
+
+
+def inputs_at(job: Job[Tensor], group: str, now_ns: int) -> Inputs:
+    """The inputs of a job that begins now (realtime)."""
+    others = [(source, given) for source, given in job.inputs.items() if source != group]
+    return Inputs(
+        {source: now_ns - given.arrived_ns for source, given in others if not given.is_held},
+        {source: now_ns - given.origin.since_ns for source, given in others},
+    )
+
+
+class Telling:
+    """Progress and debug topics of one group, and the count of its frames.
+
+    Args:
+        node: of the group.
+        name: of the group.
+        container: of the node.
+
+    Attributes:
+        debug: its debug topics.
+    """
+
+    def __init__(self, node: Node, name: str, container: Container) -> None:
+        self._node = node
+        self._name = name
+        self._container = container
+        is_told = container.settings.mode == "realtime" and container.settings.debug_topics
+        self.debug = DebugTopics(node, measured_names(container.spec, name) if is_told else ())
+        self._progress = node.create_publisher(
+            Header,
+            topics.PROGRESS,
+            topics.reliable(container.queue_depth),
+            qos_overriding_options=topics.overridable(),
+        )
+        self._hears_progress = Listeners(self._progress)
+        self._tally = FrameTally()
+        self._untold: deque[Task] = deque()
+        self._is_at_it = False
+
+    def begin(self, tally: FrameTally) -> None:
+        """A run begins; its frames are counted there."""
+        self._tally = tally
+        self._untold = deque()
+        self._is_at_it = False
+        self._hears_progress.reset()
+
+    def release(self) -> None:
+        """Leave the topics."""
+        self.debug.destroy()
+        self._node.destroy_publisher(self._progress)
+
+    def finished(self, job: Job[Tensor], inputs: Inputs, done_ns: int, work_ns: int) -> None:
+        """A frame is finished: count it, and tell of it soon."""
+        for source, age_ns in inputs.ages_ns.items():
+            self._tally.edges[source].age.add(age_ns)
+        for source, wait_ns in inputs.waits_ns.items():
+            self._tally.edges[source].wait.add(wait_ns)
+        self._tally.record(job, done_ns, work_ns)
+        if self._hears_progress or self.debug.is_heard:
+            numbers = self._numbers(job, inputs, work_ns) if self.debug.is_heard else {}
+            stamp_ns = self._container.grid.stamp_ns(job.frame)
+            self._untold.append(partial(self._tell, stamp_ns, numbers, self._untold))
+
+    def next_task(self) -> Task | None:
+        """What is to be told next, if nothing is being told."""
+        if self._is_at_it or not self._untold:
+            return None
+        self._is_at_it = True
+        return self._untold.popleft()
+
+    def tell_progress(self, stamp_ns: int) -> None:
+        """Publish that a frame is finished. Any thread."""
+        message = Header(frame_id=self._name)
+        write_stamp_ns(message.stamp, stamp_ns)
+        self._progress.publish(message)
+
+    def _tell(self, stamp_ns: int, numbers: Mapping[str, float], run: deque[Task]) -> None:
+        """Worker thread."""
+        if self._hears_progress:
+            self.tell_progress(stamp_ns)
+        for name, value in numbers.items():
+            self.debug.tell(name, value, stamp_ns)
+        with self._container.pool.lock:
+            if run is self._untold:
+                self._is_at_it = False
+                self._container.pool.wake(self._node)
+
+    def _numbers(self, job: Job[Tensor], inputs: Inputs, work_ns: int) -> dict[str, float]:
+        """What the frame took, and what was lost so far, by the names of debug topics."""
+        numbers: dict[str, float] = {group_name(self._name, "skipped_frames"): self._tally.skipped}
+        if job.repeated is None:
+            numbers[group_name(self._name, "work_ms")] = work_ns / 1e6
+        for source, edge in self._tally.edges.items():
+            if source != self._name:
+                numbers[edge_name(source, self._name, "held_frames")] = edge.held
+                late = edge.arrivals[Arrival.LATE]
+                numbers[edge_name(source, self._name, "late_states")] = late
+        for source, age_ns in inputs.ages_ns.items():
+            numbers[edge_name(source, self._name, "age_ms")] = age_ns / 1e6
+        for source, wait_ns in inputs.waits_ns.items():
+            numbers[edge_name(source, self._name, "wait_ms")] = wait_ns / 1e6
+        return numbers

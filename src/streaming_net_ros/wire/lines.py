@@ -1,0 +1,252 @@
+"""Lines between processes of one host: over them rings change hands and notices of states travel.
+
+A sender listens under a name; a hearer connects, says who it is, is given the sender's ring, and
+gets a packet for every state from then on. The names are abstract Unix sockets: they live in the
+network namespace, need no file, and are gone with the process that owns them, however it ended.
+So whether two processes share a host is not guessed, it is tried; a line that breaks tells at once
+that the other end is gone; and nothing is left to clean up.
+
+What is lent can only be read. Anybody on the host may ask, as anybody may subscribe to a topic.
+
+Threads: one of its own serves all lines of a process; it calls back, and must not be kept long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from streaming_net_ros.errors import TransportError
+
+_BACKLOG = 64
+_MAX_TEXT = 1000
+_TIMEOUT_S = 2.0  # a busy process's thread waits for its turn of the interpreter
+Lend = Callable[[], int]  # a new descriptor, closed after it was sent; may raise TransportError
+OnPacket = Callable[[bytes], None]
+OnEnd = Callable[[], None]
+
+
+def line_name(domain_id: int, namespace: str, node: str) -> str:
+    """The name under which a node's states are to be had; always a valid address."""
+    full = f"{domain_id}/{namespace.strip('/')}/{node}"
+    return "\0streaming_net_ros." + hashlib.sha256(full.encode()).hexdigest()[:40]
+
+
+class Outlet:
+    """The sender's end: everybody who hears its states over a line."""
+
+    def __init__(self, name: str, lend: Lend) -> None:
+        self.name = name
+        self._lend = lend
+        self._lines: dict[socket.socket, str] = {}  # replaced, never changed: any thread may read
+        self.dropped = 0
+
+    @property
+    def hearers(self) -> frozenset[str]:
+        """Who is connected."""
+        return frozenset(self._lines.values())
+
+    @property
+    def is_heard(self) -> bool:
+        """True if anybody is."""
+        return bool(self._lines)
+
+    def send(self, packet: bytes) -> None:
+        """Send a packet to all; one whose queue is full misses it (counted)."""
+        for line in self._lines:
+            try:
+                line.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                self.dropped += 1
+            except OSError:
+                pass  # gone; the serving thread hears of it too
+
+    def admit(self, line: socket.socket) -> bool:
+        """Serving thread: somebody has connected. False if it is not served."""
+        line.settimeout(_TIMEOUT_S)
+        hearer = line.recv(_MAX_TEXT).decode(errors="replace")
+        if not hearer:
+            return False
+        try:
+            descriptor = self._lend()
+        except TransportError as error:
+            line.send(str(error).encode()[:_MAX_TEXT])
+            return False
+        try:
+            socket.send_fds(line, [b"."], [descriptor])
+        finally:
+            os.close(descriptor)
+        self._lines = {**self._lines, line: hearer}
+        return True
+
+    def forget(self, line: socket.socket) -> None:
+        """Serving thread: a line has ended."""
+        self._lines = {other: name for other, name in self._lines.items() if other is not line}
+
+    def end(self) -> list[socket.socket]:
+        """Serve nobody any more; the lines that were open."""
+        lines, self._lines = list(self._lines), {}
+        return lines
+
+
+class Lines:
+    """All lines of one process."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._lock = threading.RLock()
+        self._listening: dict[Outlet, socket.socket] = {}
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ, self._on_wake)
+        self._thread: threading.Thread | None = None
+        self._is_ending = False
+
+    def offer(self, name: str, lend: Lend) -> Outlet:
+        """Listen under a name from now on; ``lend`` is called in the serving thread.
+
+        Raises:
+            TransportError: the name is taken by another process, or there are no such names.
+        """
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            listening.bind(name)
+            listening.listen(_BACKLOG)
+        except OSError as error:
+            listening.close()
+            raise TransportError(
+                f"no shared memory under this name ({error.strerror})",
+                remedy="does another copy of the network run here?",
+            ) from None
+        outlet = Outlet(name, lend)
+        self._listening[outlet] = listening
+        self._serve(listening, lambda: self._on_asked(outlet, listening))
+        return outlet
+
+    def withdraw(self, outlet: Outlet) -> None:
+        """Listen no more and end the outlet's lines."""
+        with self._lock:
+            self._close(self._listening.pop(outlet))
+            for line in outlet.end():
+                self._close(line)
+
+    def hear(self, line: socket.socket, on_packet: OnPacket, on_end: OnEnd) -> None:
+        """Serve a line that ``ask`` gave. Both are called in the serving thread."""
+        self._serve(line, lambda: self._on_packet(line, on_packet, on_end))
+
+    def hang_up(self, line: socket.socket) -> None:
+        """End a line that is heard. Nothing more is called."""
+        with self._lock:
+            self._close(line)
+
+    def close(self) -> None:
+        """End all lines and the thread."""
+        self._is_ending = True
+        with contextlib.suppress(OSError):
+            self._wake.send(b"!")
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_TIMEOUT_S)
+        with self._lock:
+            for outlet in list(self._listening):
+                self.withdraw(outlet)
+            for key in list(self._selector.get_map().values()):
+                self._close(key.fileobj)
+            self._wake.close()
+            self._selector.close()
+
+    # --- the serving thread ------------------------------------------------------------------
+
+    def _serve(self, line: socket.socket, on_ready: Callable[[], None]) -> None:
+        line.setblocking(False)
+        with self._lock:
+            self._selector.register(line, selectors.EVENT_READ, on_ready)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
+                self._thread.start()
+        self._wake.send(b"!")
+
+    def _run(self) -> None:
+        while not self._is_ending:
+            for key, _ in self._selector.select():
+                with contextlib.suppress(OSError):  # it was closed meanwhile
+                    key.data()
+
+    def _on_wake(self) -> None:
+        self._woken.recv(64)
+
+    def _on_asked(self, outlet: Outlet, listening: socket.socket) -> None:
+        line, _ = listening.accept()
+        try:
+            is_served = outlet.admit(line)
+        except OSError:
+            is_served = False
+        if is_served:
+            self._serve(line, lambda: self._on_said(outlet, line))
+        else:
+            line.close()
+
+    def _on_said(self, outlet: Outlet, line: socket.socket) -> None:
+        """Hearers say nothing more: this is the end of a line."""
+        if not self._received(line):
+            outlet.forget(line)
+
+    def _on_packet(self, line: socket.socket, on_packet: OnPacket, on_end: OnEnd) -> None:
+        if packet := self._received(line):
+            on_packet(packet)
+        else:
+            on_end()
+
+    def _received(self, line: socket.socket) -> bytes:
+        """The next packet; empty, and the line closed, if the other end is gone."""
+        try:
+            packet = line.recv(_MAX_TEXT)
+        except ConnectionError:
+            packet = b""
+        if not packet:
+            with self._lock:
+                self._close(line)
+        return packet
+
+    def _close(self, line: Any) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(line)
+        line.close()
+
+
+def ask(name: str, hearer: str) -> tuple[socket.socket, int] | None:
+    """Connect to a sender of this host.
+
+    Args:
+        name: of the sender's line.
+        hearer: who asks.
+
+    Returns:
+        The line and a descriptor of the ring, both for the caller to close; None if nobody on
+        this host listens under that name.
+
+    Raises:
+        TransportError: the sender cannot lend its ring, and why.
+    """
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    line.settimeout(_TIMEOUT_S)
+    descriptors: list[int] = []
+    try:
+        line.connect(name)
+        line.send(hearer.encode())
+        text, descriptors, _, _ = socket.recv_fds(line, _MAX_TEXT, 1)
+    except (ConnectionError, FileNotFoundError):
+        text = b""  # nobody, or it has just ended
+    except OSError as error:
+        line.close()
+        raise TransportError(f"shared memory was asked for in vain ({error})") from None
+    if descriptors:
+        return line, descriptors[0]
+    line.close()
+    if text:
+        raise TransportError(text.decode(errors="replace"))
+    return None

@@ -1,0 +1,199 @@
+"""A ring of slots in shared memory: one writer, any number of readers, nobody waits for anybody.
+
+The memory is a sealed memfd: it has no name in any file system, cannot shrink under a reader, and
+the kernel frees it when the last process that maps it has ended, however that process ended.
+Readers get its descriptor over a socket (``wire.lines``) and map it read-only.
+
+Each slot has a sequence number (a seqlock): state ``n`` lies in slot ``n % slots``, whose sequence
+is ``2 n - 1`` while it is written and ``2 n`` from then on. A reader copies the slot out between
+two looks at the sequence; if either is not ``2 n``, what was copied is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming_net_ros.errors import TransportError
+
+_MAGIC = 0x31474E4952544E53  # "SNTRING1", little-endian
+_FIELDS = 3  # magic, slots, bytes of a state
+_PAGE = mmap.PAGESIZE
+_LINE = 64  # bytes of a cache line: a sequence number has one of its own
+_SEAL_FUTURE_WRITE = 0x10  # Linux 5.1; Python 3.11 does not name it
+_REMEDY = "start all nodes with one network file and one version of the package"
+
+
+class Ring:
+    """The layout that both sides share: header, sequence numbers, slots on pages of their own."""
+
+    def __init__(self, memory: mmap.mmap, slots: int, state_bytes: int) -> None:
+        self.state_bytes = state_bytes
+        self._slots = slots
+        self._memory = memory
+        whole = np.frombuffer(memory, np.uint8)
+        at = _FIELDS * 8
+        self._header = whole[:at].view(np.uint64)
+        first = _sequences_at()
+        lines = whole[first : first + slots * _LINE].view(np.uint64)
+        self._sequences = lines.reshape(slots, _LINE // 8)[:, 0]
+        first, stride = _slots_at(slots), _on_pages(state_bytes)
+        cells = whole[first : first + slots * stride].reshape(slots, stride)
+        self._cells = [cells[slot, :state_bytes] for slot in range(slots)]
+        # Two critical sections one after the other are a full memory barrier on any processor:
+        # what stands before the first cannot pass the end of it, nor what follows the second its
+        # beginning. Python has no other; x86 keeps the order that is needed here by itself.
+        self._barrier = threading.Lock()
+
+    def _order(self) -> None:
+        with self._barrier:
+            pass
+        with self._barrier:
+            pass
+
+
+class RingWriter(Ring):
+    """The writing side; its owner calls ``write`` from one thread at a time.
+
+    Args:
+        slots: states that the ring holds, at least 2.
+        state_bytes: bytes of one state.
+
+    Raises:
+        TransportError: there is no such memory here.
+    """
+
+    def __init__(self, slots: int, state_bytes: int) -> None:
+        size = _slots_at(slots) + slots * _on_pages(state_bytes)
+        self._descriptor, memory = _sealed_memory(size)
+        super().__init__(memory, slots, state_bytes)
+        self._header[:] = (_MAGIC, slots, state_bytes)
+        self._written = 0
+
+    def write(self, payload: NDArray[Any]) -> int:
+        """Put a state into the next slot.
+
+        Args:
+            payload: its numbers, flat and contiguous.
+
+        Returns:
+            The state's number in this ring: 1, 2, ...
+        """
+        number = self._written = self._written + 1
+        slot = number % self._slots
+        self._sequences[slot] = 2 * number - 1
+        self._order()
+        np.copyto(self._cells[slot], payload.view(np.uint8))
+        self._order()
+        self._sequences[slot] = 2 * number
+        return number
+
+    def descriptor(self) -> int:
+        """A new descriptor that can only read; the caller closes it.
+
+        Raises:
+            TransportError: the system gives none.
+        """
+        try:
+            return os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise TransportError(f"shared memory cannot be lent ({error.strerror})") from None
+
+    def close(self) -> None:
+        """Let go of the memory. Readers keep what they have mapped."""
+        os.close(self._descriptor)
+
+
+class RingReader(Ring):
+    """The reading side.
+
+    Args:
+        descriptor: of the writer's ring; mapped and left open.
+        state_bytes: bytes of the state that is expected.
+
+    Raises:
+        TransportError: it is no ring, or not of such states.
+    """
+
+    def __init__(self, descriptor: int, state_bytes: int) -> None:
+        try:
+            is_sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
+            size = os.fstat(descriptor).st_size
+            memory = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        except (OSError, ValueError) as error:
+            raise TransportError(f"cannot map the shared memory ({error})") from None
+        header = [int(n) for n in np.frombuffer(memory, np.uint64, min(_FIELDS, size // 8))]
+        if not is_sealed or len(header) < _FIELDS or header[0] != _MAGIC:
+            raise TransportError("the shared memory is no ring of states", remedy=_REMEDY)
+        _, slots, got_bytes = header
+        if got_bytes != state_bytes:
+            raise TransportError(
+                "the shared memory holds other states",
+                expected=f"{state_bytes} bytes",
+                got=got_bytes,
+                remedy=_REMEDY,
+            )
+        if not 0 < slots <= size or size < _slots_at(slots) + slots * _on_pages(state_bytes):
+            raise TransportError("the shared memory is smaller than it says", got=size)
+        super().__init__(memory, slots, state_bytes)
+
+    def read(self, number: int, into: NDArray[Any]) -> bool:
+        """Copy a state out of its slot.
+
+        Args:
+            number: of the state in this ring, from 1.
+            into: takes its numbers, flat and contiguous; of no worth if the answer is False.
+
+        Returns:
+            False if the state is not there whole: overwritten, or not yet written.
+        """
+        slot = number % self._slots
+        if self._sequences[slot] != 2 * number:
+            return False
+        self._order()
+        np.copyto(into.view(np.uint8), self._cells[slot])
+        self._order()
+        return bool(self._sequences[slot] == 2 * number)
+
+
+def _on_pages(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE
+
+
+def _sequences_at() -> int:
+    return _on_pages(_FIELDS * 8)
+
+
+def _slots_at(slots: int) -> int:
+    return _sequences_at() + _on_pages(slots * _LINE)
+
+
+def _sealed_memory(size: int) -> tuple[int, mmap.mmap]:
+    """Memory without a name: all of it is there (no fault later on), of a size that stays."""
+    if not hasattr(os, "memfd_create"):
+        raise TransportError("this system has no memfd")
+    descriptor = -1
+    try:
+        descriptor = os.memfd_create("streaming_net_ros", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.posix_fallocate(descriptor, 0, size)
+        memory = mmap.mmap(descriptor, size)
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise TransportError(
+            f"no shared memory of {size / 2**20:.1f} MiB ({error.strerror})",
+            remedy="give the process more memory, or the network fewer window_frames",
+        ) from None
+    # An older kernel lacks this seal; readers get a descriptor that can only read all the same.
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE | fcntl.F_SEAL_SEAL)
+    return descriptor, memory
