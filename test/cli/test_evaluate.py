@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stdout
+from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 
+from networks import TINY
 from recordings import START_NS, TWIST, twist, write_toy_bag
 from streaming_net_ros.cli.app import main
 from streaming_net_ros.evaluation import BagWriter
@@ -17,21 +22,29 @@ FRAMES = 25
 REFERENCE = ("--reference", "/cmd:twist.angular.z")
 
 
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope="module")
+def tiny_path(tmp_path_factory):
+    """The tiny network at the recording's rate; only to read."""
+    path = tmp_path_factory.mktemp("network") / "network.yaml"
+    path.write_text(yaml.safe_dump({**TINY, "rate_hz": 20}))
+    return path
 
 
-@pytest.fixture
-def tiny_path(write_network, tiny):
-    return write_network({**tiny, "rate_hz": 20})
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    """A recording; only to read."""
+    return write_toy_bag(tmp_path_factory.mktemp("bags") / "toy", FRAMES)
 
 
-@pytest.fixture
-def bag(tmp_path):
-    return write_toy_bag(tmp_path / "toy", FRAMES)
+@pytest.fixture(scope="module")
+def plain(tiny_path, bag, tmp_path_factory):
+    """What one quick command without further wishes left and said."""
+    out = tmp_path_factory.mktemp("plain") / "out"
+    threads = torch.get_num_threads()
+    with redirect_stdout(io.StringIO()) as said:
+        assert quick(tiny_path, bag, out, "--json") == 0
+    torch.set_num_threads(threads)
+    return SimpleNamespace(out=out, said=said.getvalue())
 
 
 def evaluate(*arguments):
@@ -71,16 +84,13 @@ class TestResults:
         assert "streaming" in printed and "sequential" in printed and "report.html" in printed
         assert not list(tmp_path.glob("*.part"))
 
-    def test_twice_gives_the_same_bytes(self, tiny_path, bag, tmp_path):
-        for name in ("one", "two"):
-            assert quick(tiny_path, bag, tmp_path / name, "--work-ms", 20) == 0
+    def test_twice_gives_the_same_bytes(self, tiny_path, bag, plain, tmp_path):
+        assert quick(tiny_path, bag, tmp_path / "out") == 0
         for file in ("result.json", "report.html"):
-            one, two = ((tmp_path / name / file).read_bytes() for name in ("one", "two"))
-            assert one == two
+            assert (plain.out / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
 
-    def test_json_is_printed_as_it_is_written(self, tiny_path, bag, tmp_path, capsys):
-        assert quick(tiny_path, bag, tmp_path / "out", "--json") == 0
-        assert json.loads(capsys.readouterr().out) == told(tmp_path / "out")
+    def test_json_is_printed_as_it_is_written(self, plain):
+        assert json.loads(plain.said) == told(plain.out)
 
     def test_several_recordings_are_pooled_and_told_apart(self, tiny_path, bag, tmp_path):
         other = write_toy_bag(tmp_path / "more" / "toy", FRAMES, seed=2)
@@ -113,9 +123,8 @@ class TestResults:
 
 
 class TestRollouts:
-    def test_of_one_network_streaming_and_sequential_are_compared(self, tiny_path, bag, tmp_path):
-        assert quick(tiny_path, bag, tmp_path / "out") == 0
-        assert list(told(tmp_path / "out")["rollouts"]) == ["streaming", "sequential"]
+    def test_of_one_network_streaming_and_sequential_are_compared(self, plain):
+        assert list(told(plain.out)["rollouts"]) == ["streaming", "sequential"]
 
     def test_of_several_networks_each_ones_own(
         self, tiny_path, write_network, tiny, bag, tmp_path
@@ -144,9 +153,8 @@ class TestRollouts:
 
 
 class TestWork:
-    def test_without_compute_times_it_is_said_that_there_are_none(self, tiny_path, bag, tmp_path):
-        assert quick(tiny_path, bag, tmp_path / "out") == 0
-        result = told(tmp_path / "out")
+    def test_without_compute_times_it_is_said_that_there_are_none(self, plain):
+        result = told(plain.out)
         assert set(result["rollouts"]["streaming"]["work_ms"].values()) == {0.0}
         assert any(note.startswith("Computing takes no time here") for note in result["notes"])
         assert "machine" not in result

@@ -62,14 +62,6 @@ RUNS = [f"{name}-{seed}" for name in ("in_stream", "sequential") for seed in (0,
 STEPS = {"in stream": [2, 3, 4], "sequential": [3, 6, 9]}  # of digits_sr's three groups
 
 
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    """The verb takes one thread; other tests in this process keep theirs."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def experiment_file(folder, **changes):
     """The small experiment in a file; keyword by keyword something else."""
     path = folder / "small.yaml"

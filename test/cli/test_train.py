@@ -41,14 +41,6 @@ PLAN = {
 }
 
 
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    """The verb takes one thread; other tests in this process keep theirs."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     """A recording of 120 frames."""
