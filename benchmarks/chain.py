@@ -1,23 +1,36 @@
-"""What the benchmarks measure on: a chain of groups that each take a stated time."""
+"""What the benchmarks measure on: chains of groups that each take a stated time."""
 
 from __future__ import annotations
 
+import math
 import os
-import platform
-import statistics
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import yaml
+from rates import group_seconds
 
-from streaming_net_ros.network import StreamingNetwork, parse_network
+from streaming_net_ros.network import parse_network
 
-CHANNELS, INSIDE, SIDE = 16, 96, 32  # a state of 64 KiB; wider inside a group
-START_NS = 1_700_000_000_000_000_000
-PERIOD_NS = 33_333_333
+CHANNELS, SIDE = 16, 32  # a state of 64 KiB
+_WIDTHS = (96, 48, 32, 16, 8)
+_STEPS = 8  # so many layers at least, so that one more or less is a small change
+_NEAR = 0.1
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a group computes: so many convolutions of so many channels, at 32 x 32."""
+
+    channels: int
+    layers: int
+
+    def stack(self, channels: int = CHANNELS) -> list[Any]:
+        """The layers; what they give has so many channels."""
+        return [*[conv(self.channels)] * self.layers, conv(channels)]
 
 
 def conv(channels: int) -> dict[str, Any]:
@@ -25,106 +38,79 @@ def conv(channels: int) -> dict[str, Any]:
     return {"Conv2d": {"out_channels": channels, "kernel_size": 3, "padding": 1}}
 
 
-def chain(groups: int, layers: int) -> dict[str, Any]:
-    """A network file's content: ``groups`` groups of ``layers`` wide convolutions each.
+def chain(groups: int, work: Work, *, fan_in: int = 1, side: int = SIDE) -> dict[str, Any]:
+    """A network file's content: so many groups of this work; the last one ends in two numbers.
 
-    The last group ends in two numbers, a control output.
+    Args:
+        groups: how many.
+        work: of each.
+        fan_in: every group hears so many groups before it (the first ones: all there are).
+        side: height and width of a state; the work is done at 32 x 32 all the same.
     """
-    stack = [*[conv(INSIDE)] * layers, conv(CHANNELS)]
     control = [
         {"AdaptiveAvgPool2d": {"output_size": 4}},
         "Flatten",
         {"Linear": {"out_features": 2}},
     ]
     names = [f"g{number}" for number in range(groups)]
+    stack = work.stack()
+    if side != SIDE:
+        stack = [{"AdaptiveAvgPool2d": {"output_size": SIDE}}, *stack,
+                 {"Upsample": {"size": [side, side]}}]  # fmt: skip
+    made = []
+    for number, name in enumerate(names):
+        heard = names[max(0, number - fan_in) : number]
+        widen = [] if heard else [conv(CHANNELS)]
+        made.append(
+            {
+                "name": name,
+                "edges": [{"source": one, "layers": widen} for one in heard or ["image"]],
+                "apply": [*stack, *(control if name == names[-1] else [])],
+            }
+        )
     return {
         "name": "chain",
         "rate_hz": 30,
-        "inputs": {"image": {"type": "image", "height": SIDE, "width": SIDE}},
-        "groups": [
-            {
-                "name": name,
-                "edges": [{"source": source, "layers": stack}],
-                "apply": control if name == names[-1] else [],
-            }
-            for name, source in zip(names, ["image", *names[:-1]], strict=True)
-        ],
+        "inputs": {"image": {"type": "image", "height": side, "width": side}},
+        "groups": made,
         "outputs": {"last": {"group": names[-1]}},
     }
 
 
-def group_seconds(content: dict[str, Any], repeats: int = 60) -> list[float]:
-    """Median compute time of every group, alone in this process on one thread."""
-    torch.set_num_threads(1)
-    network = StreamingNetwork(parse_network(content)).eval()
-    times = []
-    with torch.inference_mode():
-        for name in network.groups:
-            group = network.group(name)
-            given = {s: torch.zeros(1, *network.shapes[s]) for s in group.sources}
-            for _ in range(5):
-                group(given)
-            taken = []
-            for _ in range(repeats):
-                begun = time.perf_counter()
-                group(given)
-                taken.append(time.perf_counter() - begun)
-            times.append(statistics.median(taken))
-    return times
+def work_for(target_s: float, tries: int = 5) -> Work:
+    """Work that takes about so long here, within 10 % if that can be had.
+
+    The widest layers of which several fit are taken, measured, and made more or fewer until they
+    fit. What a run really takes is measured again beside it: a machine has fast and slow phases.
+    """
+    width, step_s = _WIDTHS[-1], math.inf
+    for width in _WIDTHS:
+        few, many = _seconds([Work(width, 2), Work(width, 10)])
+        step_s = max((many - few) / 8, 1e-6)
+        if step_s * _STEPS <= target_s:
+            break
+    layers = max(0, round(target_s / step_s) - 1)
+    best, best_off = Work(width, layers), math.inf
+    for _ in range(tries):
+        (taken_s,) = _seconds([Work(width, layers)])
+        off = abs(taken_s / target_s - 1)
+        if off < best_off:
+            best, best_off = Work(width, layers), off
+        change = round((target_s - taken_s) / step_s)
+        if off <= _NEAR or change == 0 or layers + change < 0:
+            break
+        layers += change
+    return best
 
 
-def layers_for(target_s: float) -> int:
-    """How many convolutions take about so long here."""
-    return max(1, round(target_s / (group_seconds(chain(1, 10))[0] / 10)))
-
-
-def one_node_seconds(content: dict[str, Any], frames: int) -> float:
-    """Seconds per frame of the whole network run after each other in one loop."""
-    torch.set_num_threads(1)
-    network = StreamingNetwork(parse_network(content)).eval()
-    image = torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8)
-    state = network.init_state()
-    begun = time.perf_counter()
-    with torch.inference_mode():
-        for _ in range(frames):
-            state, _ = network.step(state, {"image": image})
-    return (time.perf_counter() - begun) / frames
+def _seconds(works: Sequence[Work]) -> list[float]:
+    """Time of the middle group of a chain of three, of each work, measured in turns."""
+    specs = [parse_network(chain(3, work)) for work in works]
+    return group_seconds(specs, only=1, budget_s=0.6, clock=time.thread_time)
 
 
 def write(content: dict[str, Any], folder: Path) -> Path:
     """The network file of a content."""
-    path = folder / "chain.yaml"
+    path = folder / f"chain_{os.urandom(3).hex()}.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
-
-
-def feed(frames: int) -> Any:
-    """So many images, for ``run_network``."""
-    from sensor_msgs.msg import Image
-
-    from streaming_net_ros.nodes.player import Message
-    from streaming_net_ros.nodes.run import Feed
-    from streaming_net_ros.wire import write_rgb8, write_stamp_ns
-
-    picture = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
-
-    def messages():
-        for number in range(frames):
-            message = Image()
-            write_rgb8(message, picture)
-            stamp_ns = START_NS + number * PERIOD_NS
-            write_stamp_ns(message.header.stamp, stamp_ns)
-            yield Message("image", stamp_ns, message, is_image=True)
-
-    return Feed(messages(), {"image": Image})
-
-
-def machine() -> str:
-    """This machine in a line."""
-    model = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":")[1].strip()
-            break
-    cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, Python {platform.python_version()}, torch {torch.__version__}"

@@ -8,18 +8,16 @@ idle lifecycle nodes: latency to the callback, and CPU time of the whole process
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import threading
 import time
+from typing import Any
 
 import rclpy
-from chain import machine
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.signals import SignalHandlerOptions
-from rich.console import Console
-from rich.table import Table
+from report import Report, arguments, finish, told
 from std_msgs.msg import Header
 
 
@@ -61,8 +59,31 @@ def measure(executor_class: type, nodes: int, messages: int) -> tuple[float, flo
     return statistics.median(taken), cpu / messages
 
 
+def draw(report: Report) -> Any:
+    """Bars of latency and CPU time."""
+    from picture import COMPOSED, PROCESSES, grouped_bars, new_figure
+
+    rows = report.rows
+    figure = new_figure("What a small message costs within a process", told(report.machine))
+    axes = figure.subplots()
+    grouped_bars(
+        axes,
+        [
+            f"{row['executor'].removesuffix('Executor')}\n{row['nodes']} node{'s' * (row['nodes'] > 1)}"
+            for row in rows
+        ],
+        [
+            ("latency, median", COMPOSED, [row["latency_p50_ms"] for row in rows]),
+            ("CPU time", PROCESSES, [row["cpu_ms"] for row in rows]),
+        ],
+    )
+    axes.set(ylabel="ms per message")
+    axes.legend()
+    return figure
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--messages", type=int, default=300)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 16])
     given = parser.parse_args()
@@ -73,16 +94,20 @@ def main() -> None:
         executors.append(EventsExecutor)
     except ImportError:
         print("this rclpy has no EventsExecutor")
-    table = Table(title=machine())
-    for column in ("executor", "nodes", "median latency", "CPU per message"):
-        table.add_column(column, justify="right")
+    rows = []
     for nodes in given.nodes:
         for executor in executors:
-            latency, cpu = measure(executor, nodes, given.messages)
-            table.add_row(
-                executor.__name__, str(nodes), f"{latency * 1e3:.2f} ms", f"{cpu * 1e3:.2f} ms"
+            latency_s, cpu_s = measure(executor, nodes, given.messages)
+            rows.append(
+                {
+                    "executor": executor.__name__,
+                    "nodes": nodes,
+                    "latency_p50_ms": latency_s * 1e3,
+                    "cpu_ms": cpu_s * 1e3,
+                }
             )
-    Console().print(table)
+    question = "What does a small message cost, per executor and number of idle nodes beside it?"
+    finish(Report("executors", question, rows), given, draw)
 
 
 if __name__ == "__main__":

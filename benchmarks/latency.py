@@ -10,18 +10,17 @@ round runs all three.
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from chain import machine
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
+from report import Report, Timeline, arguments, finish, told
 from sensor_msgs.msg import Image
 
 from streaming_net_ros.frames import quantile
@@ -138,27 +137,63 @@ def measured(spec: NetworkSpec, namespace: str, rate_hz: float, seconds: float) 
         host.spin(lambda: False, seconds)
         images = camera.sent[first:]
         host.spin(lambda: False, _WARM_UP_S)  # what is under way comes out
-        taken = [camera.latency_ms[stamp] for stamp in images if stamp in camera.latency_ms]
-        return {"latency_ms": taken, "images": len(images), "answered": len(taken)}
+        return {"sent_ns": images, "latency_ms": [camera.latency_ms.get(at) for at in images]}
+
+
+def row_of(kind: str, rounds: list[dict]) -> dict[str, Any]:
+    """All rounds of a kind as one row."""
+    taken = [ms for one in rounds for ms in one["latency_ms"]]
+    latency_ms = [ms for ms in taken if ms is not None]
+    return {
+        "kind": kind,
+        "latency_p50_ms": quantile(latency_ms, 0.5),
+        "latency_p99_ms": quantile(latency_ms, 0.99),
+        "latency_max_ms": max(latency_ms),
+        "answered_percent": 100 * len(latency_ms) / len(taken),
+    }
+
+
+def timeline_of(one: dict) -> Timeline:
+    """When images left and were answered, from the first image on."""
+    sent_s = [(at - one["sent_ns"][0]) / 1e9 for at in one["sent_ns"]]
+    came_s = [None if ms is None else at + ms / 1e3
+              for at, ms in zip(sent_s, one["latency_ms"], strict=True)]  # fmt: skip
+    return Timeline(tuple(sent_s), tuple(came_s))
+
+
+def draw(report: Report) -> Any:
+    """Every latency, as the share of images that were answered within it."""
+    from picture import COMPOSED, INK, ONE_NODE, PROCESSES, legend_above, new_figure
+
+    figure = new_figure("From capture to first response", told(report.machine), 7.5)
+    axes = figure.subplots()
+    colours = dict(zip(("composed", "processes", "plain node"), (COMPOSED, PROCESSES, ONE_NODE),
+                       strict=True))  # fmt: skip
+    for kind, rounds in report.details["latency_ms"].items():
+        taken = sorted(ms for ms in rounds if ms is not None)
+        shares = [100 * (number + 1) / len(rounds) for number in range(len(taken))]
+        axes.step(taken, shares, color=colours[kind], label=kind, where="post", linewidth=1.8)
+    axes.axvline(report.details["bound_ms"], color=INK, linestyle=":", label="bound for p99")
+    axes.set(xlabel="latency (ms)", ylabel="images answered within it (%)", xlim=(0, None))
+    legend_above(figure, axes)
+    return figure
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--as-plain-node"]:
         serve_plain_node(Path(sys.argv[2]), sys.argv[3])
         return
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--network", default="pilot")
     parser.add_argument("--rate-hz", type=float, default=30.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     path = find_network(given.network).resolve()
     spec = read_network_file(path)
     output = next(out for out in spec.outputs.values() if out.publish == "twist")
     first = response_times(rollout_of(spec))[output.group].first_frames
     bound_ms = first * 1e3 / given.rate_hz + 10
-    print(machine())
     print(
         f"{spec.name} at {given.rate_hz:g} Hz, first response {first} frames: "
         f"the bound for p99 is {bound_ms:.1f} ms"
@@ -174,24 +209,18 @@ def main() -> None:
             namespace = f"latency_{kind.replace(' ', '_')}_{number}"
             with start(namespace):
                 taken[kind].append(measured(spec, namespace, given.rate_hz, given.seconds))
-    rows = []
-    for kind, rounds in taken.items():
-        latency_ms = [ms for one in rounds for ms in one["latency_ms"]]
-        images = sum(one["images"] for one in rounds)
-        row = {
-            "kind": kind,
-            "p50_ms": round(quantile(latency_ms, 0.5), 2),
-            "p99_ms": round(quantile(latency_ms, 0.99), 2),
-            "max_ms": round(max(latency_ms), 2),
-            "answered": round(sum(one["answered"] for one in rounds) / images, 4),
-        }
-        rows.append(row)
-        print(
-            f"{kind:11} p50 {row['p50_ms']:6.2f} ms  p99 {row['p99_ms']:6.2f} ms  "
-            f"max {row['max_ms']:6.2f} ms  {row['answered']:.1%} of images answered"
-        )
-    if given.json:
-        given.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+    rows = [row_of(kind, rounds) for kind, rounds in taken.items()]
+    details = {
+        "bound_ms": bound_ms,
+        "latency_ms": {kind: [ms for one in rounds for ms in one["latency_ms"]]
+                       for kind, rounds in taken.items()},
+    }  # fmt: skip
+    timelines = {f"{kind} {given.rate_hz:g} Hz": timeline_of(rounds[0])
+                 for kind, rounds in taken.items()}  # fmt: skip
+    notes = (f"{spec.name} at {given.rate_hz:g} Hz; bound for p99: {first} frames and 10 ms, "
+             f"{bound_ms:.1f} ms",)  # fmt: skip
+    question = "How long from the capture of an image to the first response about it?"
+    finish(Report("latency", question, rows, notes, details, timelines), given, draw)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One of six groups slowed to three times the period for the middle third of a live run.
 
-    python benchmarks/overload.py [--seconds 60] [--json FILE]
+    python benchmarks/overload.py [--seconds 60] [--out FOLDER]
 
 A live network of six groups at 30 Hz, each in a process of its own (``live.py``). Group ``mid``
 is slowed by sleeping, which stands for layers on another device (``slow.py``). Must hold:
@@ -12,18 +12,15 @@ is slowed by sleeping, which stands for layers on another device (``slow.py``). 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from chain import machine
 from live import CALM_FRAMES, GROUPS, OUTPUTS, LiveRun, outage
-from rich.console import Console
-from rich.table import Table
+from report import Report, arguments, finish, told
 from slow import CONTROL
 
 from streaming_net_ros.network import rollout_of
@@ -107,39 +104,49 @@ def _write(control: Path, milliseconds: float) -> None:
     fresh.replace(control)
 
 
-def show(kept: dict[str, Kept]) -> bool:
-    """The table and the verdict."""
-    table = Table(title=f"'{SLOW}' at {PERIODS:g} periods for the middle third")
-    for column in ("output", "passes it", "frames kept", "in overload", "from held", "older by",
-                   "normal after", "limit"):  # fmt: skip
-        table.add_column(column, justify="left" if column == "output" else "right")
-    for output, one in kept.items():
-        table.add_row(
-            output, "yes" if one.passes else "no", f"{one.run_share:.2%}",
-            f"{one.overload_share:.2%}", str(one.held), f"{one.late_frames} frames",
-            "never" if one.recovered is None else f"{one.recovered} frames",
-            f"{one.path_frames + 2}" if one.passes else "",
-        )  # fmt: skip
-    Console(width=100 if not sys.stdout.isatty() else None).print(table)
-    verdicts = [
-        (output, clause, holds) for output, one in kept.items()
-        for clause, holds in one.clauses().items()
-    ]  # fmt: skip
-    for output, clause, holds in verdicts:
-        print("PASS" if holds else "FAIL", f"{clause}: {output}")
-    return all(holds for _, _, holds in verdicts)
+def row_of(output: str, one: Kept) -> dict[str, Any]:
+    """One output as a row."""
+    return {
+        "output": output,
+        "passes_slow_group": one.passes,
+        "frames_kept_percent": 100 * one.run_share,
+        "kept_in_overload_percent": 100 * one.overload_share,
+        "from_held_states": one.held,
+        "older_by_frames": one.late_frames,
+        "normal_after_frames": "never" if one.recovered is None else one.recovered,
+        "limit_frames": one.path_frames + 2 if one.passes else None,
+        "holds": all(one.clauses().values()),
+    }
+
+
+def draw(report: Report) -> Any:
+    """What every output kept."""
+    from picture import COMPOSED, PROCESSES, grouped_bars, new_figure
+
+    rows = report.rows
+    title = f"Frames kept while '{SLOW}' takes {PERIODS:g} periods"
+    figure = new_figure(title, told(report.machine), 7.5)
+    axes = figure.subplots()
+    grouped_bars(
+        axes,
+        [f"{row['output']}\n({'passes' if row['passes_slow_group'] else 'does not pass'} {SLOW})"
+         for row in rows],
+        [
+            ("whole run", COMPOSED, [row["frames_kept_percent"] for row in rows]),
+            ("overload", PROCESSES, [row["kept_in_overload_percent"] for row in rows]),
+        ],
+    )  # fmt: skip
+    axes.set(ylabel="frames answered (%)")
+    axes.legend(ncols=2, loc="lower right", framealpha=0.9, frameon=True)
+    return figure
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of the run, once it is up")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     if given.seconds < 3 * CALM_FRAMES / 10:
         parser.error("a run of less than 4.5 s shows nothing")
-    print(machine())
     with tempfile.TemporaryDirectory() as folder:
         control = Path(folder) / "milliseconds"
         _write(control, 0.0)
@@ -148,15 +155,17 @@ def main() -> int:
         os.environ["PYTHONPATH"] = os.pathsep.join([own, os.environ.get("PYTHONPATH", "")])
         with LiveRun(Path(folder), slow=SLOW) as live:
             kept = measure(live, control, given.seconds)
-    is_well = show(kept)
-    if given.json is not None:
-        told = {
-            "machine": machine(), "groups": len(GROUPS), "slow": SLOW, "periods": PERIODS,
-            "seconds": given.seconds, "passed": is_well,
-            "outputs": {output: asdict(one) for output, one in kept.items()},
-        }  # fmt: skip
-        given.json.write_text(json.dumps(told, indent=2) + "\n")
-    return 0 if is_well else 1
+    rows = [row_of(output, one) for output, one in kept.items()]
+    details = {
+        "groups": len(GROUPS), "slow": SLOW, "periods": PERIODS, "seconds": given.seconds,
+        "outputs": {output: asdict(one) for output, one in kept.items()},
+    }  # fmt: skip
+    question = f"What does '{SLOW}' at {PERIODS:g} periods for the middle third cost each output?"
+    finish(Report("overload", question, rows, details=details), given, draw)
+    for output, one in kept.items():
+        for clause, holds in one.clauses().items():
+            print("PASS" if holds else "FAIL", f"{clause}: {output}")
+    return 0 if all(row["holds"] for row in rows) else 1
 
 
 if __name__ == "__main__":

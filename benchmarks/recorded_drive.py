@@ -10,17 +10,13 @@ which have learnt in simulation. Prints a line each, and draws the steering of t
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from chain import machine
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from report import Report, arguments, finish, told
 
 from streaming_net_ros.evaluation.recorded import parse_part
 from streaming_net_ros.network import StreamingNetwork, load_weights, read_network_file, read_yaml
@@ -73,20 +69,18 @@ def trained(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("bag", type=Path)
     parser.add_argument("--topic", default="/teleop/cmd_vel")
     parser.add_argument("--learn", default="0:500")
     parser.add_argument("--judge", default="500:700")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--plan", type=Path, default=share_directory() / "config/plans/drive.yaml")
-    parser.add_argument("--out", type=Path, default=Path("recorded_drive"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    given.out.mkdir(exist_ok=True)
-    print(machine())
     plan = read_yaml(given.plan)
-    rows, drawn = [], {}
+    rows: list[dict[str, Any]] = []
+    drawn: dict[str, list[float]] = {}
     for title, (name, init) in NETWORKS.items():
         errors = []
         for seed in range(given.seeds):
@@ -95,42 +89,42 @@ def main() -> None:
             errors.append(judged(network, target, clips))
             if seed == 0:
                 answers = stream(network, target, clips.images_of(0))[:, 0]
-                drawn[title] = answers, clips.targets[target.output][:, 0].numpy()
+                right = clips.targets[target.output][:, 0].numpy()
+                drawn |= {"driver": right.tolist(), title: answers.tolist()}
         early, full = (np.array([getattr(e, k).mae[0] for e in errors]) for k in ("early", "full"))
         rows.append(
             {
                 "network": title,
-                "early": [round(float(v), 4) for v in early],
-                "full": [round(float(v), 4) for v in full],
-                "mean_predictor": round(errors[0].mean.mae[0], 4),
+                "early_error": float(early.mean()),
+                "early_deviation": float(early.std(ddof=1)),
+                "full_error": float(full.mean()),
+                "full_deviation": float(full.std(ddof=1)),
+                "mean_predictor_error": float(errors[0].mean.mae[0]),
                 "images": errors[0].images,
             }
         )
-        print(
-            f"{title}: steering error early {early.mean():.3f} ± {early.std(ddof=1):.3f}, "
-            f"full {full.mean():.3f} ± {full.std(ddof=1):.3f}, always the mean "
-            f"{errors[0].mean.mae[0]:.3f} ({errors[0].images} images, {given.seeds} seeds)",
-            flush=True,
-        )
-    (given.out / "recorded_drive.json").write_text(json.dumps(rows, indent=2) + "\n")
-    draw(drawn, given.out / "recorded_drive.png")
+        print(f"{title}: measured", flush=True)
+    notes = (
+        f"absolute error of the steering, -1 to 1; mean and deviation of {given.seeds} seeds",
+    )
+    question = "How well does a streamed network steer on a drive that it has never seen?"
+    finish(Report("recorded_drive", question, rows, notes, {"steering": drawn}), given, draw)
 
 
-def draw(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+def draw(report: Report) -> Any:
+    """The steering of the first seed over the images."""
+    from picture import COMPOSED, INK, PROCESSES, STATESTREAM, new_figure
+
+    title = "A drive never seen: early responses, by the image that they are about"
+    figure = new_figure(title, told(report.machine), 11)
     axes = figure.subplots()
-    (_, right), *_ = drawn.values()
-    axes.plot(right, color="#000000", linewidth=1.6, label="driver")
-    for (title, (answers, _)), colour in zip(
-        drawn.items(), ("#56B4E9", "#0072B2", "#E69F00"), strict=True
-    ):
-        axes.plot(answers, color=colour, linewidth=1.1, label=title)
+    colours = (INK, STATESTREAM, COMPOSED, PROCESSES)
+    steering = report.details["steering"]
+    for (name, answers), colour in zip(steering.items(), colours, strict=True):
+        axes.plot(answers, color=colour, label=name, linewidth=1.6 if name == "driver" else 1.1)
     axes.set(xlabel="image", ylabel="steering, left positive", ylim=(-1.1, 1.1))
-    axes.legend(frameon=False, ncols=3, loc="upper right")
-    figure.suptitle("A drive never seen: early responses, by the image that they are about",
-                    fontweight="bold")  # fmt: skip
-    figure.savefig(path, dpi=120)
+    axes.legend(ncols=4, loc="upper right")
+    return figure
 
 
 if __name__ == "__main__":

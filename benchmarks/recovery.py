@@ -1,6 +1,6 @@
 """What is lost when a process is killed, the camera stops, or a host drops off: in frames.
 
-    python benchmarks/recovery.py [--hosts] [--only NAME ...] [--json FILE]
+    python benchmarks/recovery.py [--hosts] [--only NAME ...] [--out FOLDER]
 
 A live network of six groups at 30 Hz, each in a process of its own (``live.py``). Every process is
 killed in turn (SIGKILL) and started again by its parent; then the camera is stopped for 3 s. With
@@ -17,7 +17,6 @@ more than the time after which a host is taken for lost. For each event and outp
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -27,8 +26,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from hosts import TwoHosts, go_inside, why_not
+from report import Report, arguments, finish, told
 
 CUTS_S = {"short cut": 2.0, "long cut": 8.0}  # the lease in config/fastdds.xml is 5 s
 STOP_FRAMES = 90
@@ -109,43 +110,59 @@ class Recovery:
         return Event(name, since - first, outputs, sorted(changed), changed <= expected)
 
 
-def show(events: list[Event]) -> None:
-    """The table."""
-    from rich.console import Console
-    from rich.table import Table
+def rows_of(events: list[Event]) -> list[dict[str, Any]]:
+    """A row for every event and output."""
+    return [
+        {
+            "event": event.name,
+            "down": event.down,
+            "output": output,
+            **{name: "never" if cost[name] is None else cost[name]
+               for name in ("silent", "missed", "held", "recovered")},
+            "restarted": ", ".join(event.restarted) or "none",
+        }
+        for event in events
+        for output, cost in event.outputs.items()
+    ]  # fmt: skip
 
-    table = Table(title="outages, in frames of 33 ms")
-    for column in ("event", "down", "output", "silent", "missed", "held", "recovered",
-                   "restarted"):  # fmt: skip
-        table.add_column(column, justify="left" if column in ("event", "output") else "right")
-    for event in events:
-        for number, (output, cost) in enumerate(event.outputs.items()):
-            name, down = ("", "") if number else (event.name, str(event.down))
-            restarted = "" if number else ", ".join(event.restarted) or "none"
-            figures = ["never" if cost[k] is None else str(cost[k]) for k in
-                       ("silent", "missed", "held", "recovered")]  # fmt: skip
-            table.add_row(name, down, output, *figures, restarted)
-        table.add_section()
-    Console(width=100 if not sys.stdout.isatty() else None).print(table)
+
+def draw(report: Report) -> Any:
+    """How long each output was silent, and how long it lived on held states."""
+    from picture import FAINT, INK, NAIVE, PROCESSES, new_figure
+
+    rows = report.rows
+    figure = new_figure("What an event costs each output", told(report.machine), 8.5,
+                        1.6 + 0.22 * len(rows))  # fmt: skip
+    axes = figure.subplots()
+    places = [number + 0.8 * (number // len({row["output"] for row in rows}))
+              for number in range(len(rows))]  # fmt: skip
+    missed = [row["missed"] for row in rows]
+    axes.barh(places, missed, 0.75, color=NAIVE, label="without an answer")
+    axes.barh(places, [row["held"] for row in rows], 0.75, left=missed, color=PROCESSES,
+              label="answered from held states")  # fmt: skip
+    axes.plot([row["down"] for row in rows], places, "|", color=INK, markersize=11,
+              label="end of the event itself")  # fmt: skip
+    axes.set_yticks(places, [f"{row['event']}: {row['output']}" for row in rows], fontsize=8)
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.invert_yaxis()
+    axes.set(xlabel="frames of 33 ms")
+    axes.legend(fontsize=8.5)
+    return figure
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--hosts", action="store_true", help="two hosts, and a cut cable")
     parser.add_argument("--only", nargs="*", help="these processes, 'camera', 'short cut', ...")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the events alone to this file")
     given = parser.parse_args()
     if given.hosts:
         if (reason := why_not()) is not None:
             print(f"error: {reason}", file=sys.stderr)
             return 2
         go_inside()
-    from chain import machine
     from live import GROUPS, LiveRun
 
-    print(machine())
     kills = [] if given.hosts else ["frame_source", *GROUPS]
     others = list(CUTS_S) if given.hosts else ["camera"]
     wanted = given.only if given.only else [*kills, *others]
@@ -165,10 +182,13 @@ def main() -> int:
                 event = recovery.kill(name)
             print(f"{event.name}: measured", flush=True)
             events.append(event)
-    show(events)
+    told_events = [asdict(event) for event in events]
+    name = "recovery_hosts" if given.hosts else "recovery"
+    question = "What does an event cost each output, in frames of 33 ms, until all is normal?"
+    report = Report(name, question, rows_of(events), details={"events": told_events})
+    finish(report, given, draw)
     if given.json is not None:
-        told = {"machine": machine(), "rate_hz": 30, "events": [asdict(event) for event in events]}
-        given.json.write_text(json.dumps(told, indent=2) + "\n")
+        given.json.write_text(json.dumps({"events": told_events}, indent=2) + "\n")
     is_well = all(
         event.others_kept_their_pids
         and all(cost["recovered"] is not None for cost in event.outputs.values())

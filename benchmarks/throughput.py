@@ -1,94 +1,95 @@
 """Frames per second in lockstep against the bound min(1/slowest group, cores/sum of groups).
 
-    python benchmarks/throughput.py [--frames 300] [--work-ms 12 25] [--groups 2 4]
+    python benchmarks/throughput.py [--work-ms 2 10 25] [--groups 2 4] [--repeats 3]
 
-Everything is measured in one run: the groups' compute times alone, one node that runs the whole
-network per frame, the groups composed in one process, and one process per group (the frame source
-rides with the first group). The feeding process takes part of the same cores in every case.
+Everything is measured in one run, in turns: the groups' compute times alone, one node that runs
+the whole network per frame, the groups composed in one process, and one process per group (the
+frame source rides with the first group). The feeding process takes part of the same cores in
+every case.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
-import statistics
 import tempfile
-import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from chain import chain, feed, group_seconds, layers_for, machine, one_node_seconds, write
-from rich.console import Console
-from rich.table import Table
+from chain import chain, work_for, write
+from rates import bound_of, cores_there, frames_per_second, one_node_seconds
+from report import Report, arguments, finish, median_row, told
 
-from streaming_net_ros.launching import process_list
+from streaming_net_ros.cli.progress import progress_bar
 from streaming_net_ros.network import read_network_file
-from streaming_net_ros.nodes.run import run_network
-from streaming_net_ros.nodes.settings import Settings
 
 
-def frames_per_second(path: Path, frames: int, processes: bool) -> float:
-    """Rate of the last output, from the fifth part of the run on (the pipeline is full)."""
+def measure(path: Path, frames: int) -> dict[str, Any]:
+    """One repeat of one chain."""
     spec = read_network_file(path)
-    groups = [group.name for group in spec.groups]
-    shares = None
-    if processes:
-        source, first, *others = process_list(str(path), groups, namespace="bench")
-        shares = [replace(first, members=source.members + first.members), *others]
-    arrived: list[float] = []
+    bound = bound_of(spec)
+    composed = frames_per_second(path, frames, processes=False)
+    apart = frames_per_second(path, frames, processes=True)
+    return {
+        "groups": len(spec.groups),
+        "work_ms": max(bound.seconds) * 1e3,
+        "bound_per_s": bound.frames_per_s,
+        "one_node_per_s": 1 / one_node_seconds(spec),
+        "composed_per_s": composed,
+        "composed_of_bound": composed / bound.frames_per_s,
+        "processes_per_s": apart,
+        "processes_of_bound": apart / bound.frames_per_s,
+    }
 
-    def write_response(topic: str, kind: str, stamp_ns: int, cdr: bytes) -> None:
-        if topic.endswith("response/last"):
-            arrived.append(time.perf_counter())
 
-    run_network(
-        spec, Settings(path), feed(frames), write_response, processes=shares, namespace="bench"
+def draw(report: Report) -> Any:
+    """Shares of the bound."""
+    from picture import COMPOSED, INK, ONE_NODE, PROCESSES, grouped_bars, legend_above, new_figure
+
+    rows = report.rows
+    figure = new_figure("Throughput in lockstep, as a share of the bound", told(report.machine),
+                        max(6.0, 1.5 * len(rows) + 2))  # fmt: skip
+    axes = figure.subplots()
+    shares = [row["one_node_per_s"] / row["bound_per_s"] for row in rows]
+    grouped_bars(
+        axes,
+        [f"{row['groups']} groups of\n{row['work_ms']:.1f} ms" for row in rows],
+        [
+            ("one node", ONE_NODE, shares),
+            ("composed", COMPOSED, [row["composed_of_bound"] for row in rows]),
+            ("one process per group", PROCESSES, [row["processes_of_bound"] for row in rows]),
+        ],
     )
-    assert len(arrived) == frames
-    steady = arrived[frames // 5 :]
-    return (len(steady) - 1) / (steady[-1] - steady[0])
+    axes.axhline(1, color=INK, linewidth=1.2)
+    axes.set(ylabel="of the bound")
+    legend_above(figure, axes)
+    return figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--work-ms", type=float, nargs="+", default=[12.0, 25.0])
+    parser.add_argument("--work-ms", type=float, nargs="+", default=[2.0, 10.0, 25.0])
     parser.add_argument("--groups", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    table = Table(title=machine())
-    for column in (
-        "groups",
-        "work each",
-        "bound",
-        "one node",
-        "composed",
-        "processes",
-        "of bound",
-    ):
-        table.add_column(column, justify="right")
-    with tempfile.TemporaryDirectory() as folder:
-        for work_ms, groups in itertools.product(given.work_ms, given.groups):
-            content = chain(groups, layers_for(work_ms / 1e3))
-            path = write(content, Path(folder))
-            rows = []
-            for _ in range(given.repeats):  # interleaved, so that a noisy neighbour hits all alike
-                seconds = group_seconds(content)
-                bound = min(1 / max(seconds), cores / sum(seconds))
-                one = 1 / one_node_seconds(content, 100)
-                composed = frames_per_second(path, given.frames, processes=False)
-                alone = frames_per_second(path, given.frames, processes=True)
-                rows.append((max(seconds), bound, one, composed, alone, alone / bound))
-            work, bound, one, composed, alone, ratio = map(
-                statistics.median, zip(*rows, strict=True)
-            )
-            table.add_row(
-                str(groups), f"{work * 1e3:.1f} ms", f"{bound:.1f}/s", f"{one:.1f}/s",
-                f"{composed:.1f}/s", f"{alone:.1f}/s", f"{ratio:.2f}",
-            )  # fmt: skip
-    Console().print(table)
+    asked = list(itertools.product(given.work_ms, given.groups))
+    taken: list[list[dict[str, Any]]] = [[] for _ in asked]
+    speed_up = []
+    with tempfile.TemporaryDirectory() as folder, progress_bar("measuring", "runs") as advance:
+        works = {work_ms: work_for(work_ms / 1e3) for work_ms in given.work_ms}
+        paths = [write(chain(groups, works[work_ms]), Path(folder)) for work_ms, groups in asked]
+        for repeat in range(given.repeats):  # in turns: a noisy neighbour hits all alike
+            speed_up.append(cores_there())
+            for number, path in enumerate(paths):
+                advance(repeat * len(paths) + number, given.repeats * len(paths), "")
+                taken[number].append(measure(path, given.frames))
+    rows = [median_row(repeats) for repeats in taken]
+    notes = (
+        f"medians of {given.repeats} repeats in turns, {given.frames} frames each",
+        f"cores that convolutions really had at once: {min(speed_up):.2f} to {max(speed_up):.2f}",
+    )
+    question = "How much of the bound min(1/slowest, cores/sum) does a network reach in lockstep?"
+    finish(Report("throughput", question, rows, notes, {"repeats": taken}), given, draw)
 
 
 if __name__ == "__main__":
