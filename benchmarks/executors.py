@@ -66,11 +66,12 @@ def draw(report: Report) -> Any:
     rows = report.rows
     figure = new_figure("What a small message costs within a process", told(report.machine))
     axes = figure.subplots()
+    nodes = [f"{row['nodes']} node{'s' * (row['nodes'] > 1)}" for row in rows]
     grouped_bars(
         axes,
         [
-            f"{row['executor'].removesuffix('Executor')}\n{row['nodes']} node{'s' * (row['nodes'] > 1)}"
-            for row in rows
+            f"{row['executor'].removesuffix('Executor')}\n{beside}"
+            for row, beside in zip(rows, nodes, strict=True)
         ],
         [
             ("latency, median", COMPOSED, [row["latency_p50_ms"] for row in rows]),

@@ -143,7 +143,9 @@ class Report:
         for name in names:
             cells = [row.get(name) for row in self.rows]
             is_number = all(isinstance(cell, int | float | None) for cell in cells)
-            table.add_column(heading(name), justify="right" if is_number else "left")
+            table.add_column(
+                heading(name), justify="right" if is_number else "left", no_wrap=not is_number
+            )
             columns.append(_written(cells))
         for row in zip(*columns, strict=True):
             table.add_row(*row)

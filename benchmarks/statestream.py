@@ -76,6 +76,7 @@ def draw(report: Report) -> Any:
         STATESTREAM,
         decades,
         grouped_bars,
+        legend_above,
         new_figure,
         number_told,
     )
