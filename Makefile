@@ -28,12 +28,18 @@ lint: install
 test: lint
 	$(BIN)/python -m pytest
 
+# Each leaves a table, benchmarks/results/NAME.json and NAME.png; about half an hour on two idle cores.
 bench: install
 	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python benchmarks/long_run.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/statestream.py
+	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/executors.py
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/overload.py
+	$(BIN)/python benchmarks/recovery.py
+	$(BIN)/python benchmarks/long_run.py
+	$(BIN)/python benchmarks/long_run.py --processes
 	$(BIN)/python benchmarks/recovery.py --hosts
 
 clean:

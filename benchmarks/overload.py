@@ -121,7 +121,7 @@ def row_of(output: str, one: Kept) -> dict[str, Any]:
 
 def draw(report: Report) -> Any:
     """What every output kept."""
-    from picture import COMPOSED, PROCESSES, grouped_bars, new_figure
+    from picture import COMPOSED, PROCESSES, grouped_bars, legend_above, new_figure
 
     rows = report.rows
     title = f"Frames kept while '{SLOW}' takes {PERIODS:g} periods"
@@ -137,7 +137,7 @@ def draw(report: Report) -> Any:
         ],
     )  # fmt: skip
     axes.set(ylabel="frames answered (%)")
-    axes.legend(ncols=2, loc="lower right", framealpha=0.9, frameon=True)
+    legend_above(figure, axes)
     return figure
 
 

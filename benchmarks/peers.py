@@ -191,7 +191,7 @@ def draw(report: Report) -> Any:
     rate = f"{report.details['rate_hz']:g} Hz"
     panels = {
         "outside_layers_ms": f"CPU outside the layers,\nms per frame at {rate}",
-        "latency_p50_ms": f"latency at {rate},\nms: median and p99",
+        "latency_p50_ms": f"latency at {rate},\nms: median / p99",
         "lost_percent": f"frames lost at {rate},\n%",
         "full_speed_per_s": "full speed,\nframes/s",
     }
@@ -206,13 +206,15 @@ def draw(report: Report) -> Any:
             colour = colours[row["peer"]]
             axes.barh(place, row[name], 0.66, color=colour, hatch=hatch, edgecolor="white")
             axes.plot([row[name], far], [place, place], color=colour, linewidth=1.4)
-            axes.annotate(number_told(row[name]), (far, place), xytext=(4, 0), va="center",
-                          textcoords="offset points", fontsize=8, color=PALE)  # fmt: skip
+            text = number_told(row[name])
+            text += f" / {number_told(far)}" if name == "latency_p50_ms" else ""
+            axes.annotate(text, (far, place), xytext=(4, 0), va="center", fontsize=8, color=PALE,
+                          textcoords="offset points")  # fmt: skip
         axes.set_title(title, fontsize=9.5)
         axes.set_yticks(range(len(report.rows)), [row["peer"] for row in report.rows])
         axes.tick_params(axis="y", length=0)
-        axes.margins(x=0.2)
-        axes.set_xlim(left=0)
+        axes.margins(x=0.3)
+        axes.set_xlim(0, None if any(row[name] for row in report.rows) else 1)
     axes.invert_yaxis()
     return figure
 

@@ -51,9 +51,19 @@ def new_figure(title: str, under: str, width: float = 9.0, height: float = 4.0) 
 
 
 def legend_above(figure: Figure, axes: Axes) -> None:
-    """One legend for the whole page, right of its title: what these axes name."""
+    """One legend for the whole page, in a line below its title: what these axes name."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=8.5)
+    figure.suptitle(f"{figure.get_suptitle()}\n", weight="bold", size=12, x=0.01, ha="left")
+    figure.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(0.005, 1 - 0.27 / figure.get_figheight()),  # the title takes 0.27 inches
+        ncols=len(labels),
+        fontsize=8.5,
+        borderaxespad=0,
+        columnspacing=1.4,
+    )
 
 
 def grouped_bars(
@@ -77,7 +87,8 @@ def grouped_bars(
                         label=label)  # fmt: skip
         on_bars = heights if numbers is None else numbers[number]
         texts = ["" if one is None else number_told(one) for one in on_bars]
-        axes.bar_label(bars, texts, padding=2, fontsize=8, color=PALE)
+        for text in axes.bar_label(bars, texts, padding=2, fontsize=8, color=PALE):
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
     axes.set_xticks(range(len(places)), places)
     axes.tick_params(axis="x", length=0)
     axes.margins(y=0.12)

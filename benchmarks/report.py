@@ -174,7 +174,7 @@ def _written(cells: Sequence[Any]) -> list[str]:
     """The cells of a column, numbers with as many decimals as the largest one needs."""
     numbers = [abs(cell) for cell in cells if isinstance(cell, float)]
     largest = max(numbers, default=0.0)
-    decimals = 0 if largest >= 1000 else 1 if largest >= 20 else 2 if largest >= 0.2 else 4
+    decimals = 1 if largest >= 20 else 2 if largest >= 0.2 else 4
 
     def write(cell: Any) -> str:
         if cell is None:
@@ -207,7 +207,7 @@ def finish(
     draw: Callable[[Report], Figure] | None = None,
 ) -> None:
     """Print, write and draw a report as the options say."""
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(report.table())
     written = report.save(given.out, draw)
     if given.ros2_benchmark is not None:
