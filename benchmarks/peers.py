@@ -122,21 +122,24 @@ def fed(
     with Host(["--ros-args", "-r", f"__ns:=/{namespace}"]) as host:
         camera = Camera(host, spec, rate_hz, window=len(spec.groups) + 2)
         host.add(camera)
-        if not host.spin(lambda: len(camera.came_s) > 0, _UP_S):
-            raise SystemExit(f"{namespace}: no answer within {_UP_S:g} s")
-        host.spin(lambda: False, _WARM_UP_S)
-        first, cpu_s = len(camera.sent), cpu_seconds(pids)
-        host.spin(lambda: False, seconds)
-        images, cpu_s = camera.sent[first:], cpu_seconds(pids) - cpu_s
-        host.spin(lambda: False, _DRAIN_S)  # what is under way comes out
-        camera.stop()
-        begun_s = images[0][1]
-        came_s = [camera.came_s.get(stamp_ns) for stamp_ns, _ in images]
-        timeline = Timeline(
-            tuple(at_s - begun_s for _, at_s in images),
-            tuple(None if at_s is None else at_s - begun_s for at_s in came_s),
-        )
-        return timeline, cpu_s / len(images)
+        try:
+            is_up = host.spin(lambda: len(camera.came_s) > 0, _UP_S)
+            host.spin(lambda: False, _WARM_UP_S)
+            first, cpu_s = len(camera.sent), cpu_seconds(pids)
+            host.spin(lambda: False, seconds)
+            images, cpu_s = camera.sent[first:], cpu_seconds(pids) - cpu_s
+            host.spin(lambda: False, _DRAIN_S)  # what is under way comes out
+        finally:
+            camera.stop()
+    came_s = [camera.came_s.get(stamp_ns) for stamp_ns, _ in images]
+    if not is_up or came_s.count(None) > len(came_s) - 2:
+        raise SystemExit(f"{namespace}: no answers; its messages above say why")
+    begun_s = images[0][1]
+    timeline = Timeline(
+        tuple(at_s - begun_s for _, at_s in images),
+        tuple(None if at_s is None else at_s - begun_s for at_s in came_s),
+    )
+    return timeline, cpu_s / len(images)
 
 
 def run(
