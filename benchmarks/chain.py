@@ -16,7 +16,7 @@ from rates import group_seconds
 from streaming_net_ros.network import parse_network
 
 CHANNELS, SIDE = 16, 32  # a state of 64 KiB
-_WIDTHS = (96, 48, 32, 16, 8)
+_WIDTHS = (96, 48, 32, 16, 8, 4)
 _STEPS = 8  # so many layers at least, so that one more or less is a small change
 _NEAR = 0.1
 
@@ -30,12 +30,14 @@ class Work:
 
     def stack(self, channels: int = CHANNELS) -> list[Any]:
         """The layers; what they give has so many channels."""
-        return [*[conv(self.channels)] * self.layers, conv(channels)]
+        kernel = 1 if self.channels == _WIDTHS[-1] else 3  # for the shortest times
+        return [*[conv(self.channels)] * self.layers, conv(channels, kernel)]
 
 
-def conv(channels: int) -> dict[str, Any]:
-    """A 3x3 convolution that keeps the size."""
-    return {"Conv2d": {"out_channels": channels, "kernel_size": 3, "padding": 1}}
+def conv(channels: int, kernel: int = 3) -> dict[str, Any]:
+    """A convolution that keeps the size."""
+    padding = kernel // 2
+    return {"Conv2d": {"out_channels": channels, "kernel_size": kernel, "padding": padding}}
 
 
 def chain(groups: int, work: Work, *, fan_in: int = 1, side: int = SIDE) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def _written(cells: Sequence[Any]) -> list[str]:
     """The cells of a column, numbers with as many decimals as the largest one needs."""
     numbers = [abs(cell) for cell in cells if isinstance(cell, float)]
     largest = max(numbers, default=0.0)
-    decimals = 1 if largest >= 20 else 2 if largest >= 0.2 else 4
+    decimals = 1 if largest >= 20 else 2 if largest >= 0.04 else 4
 
     def write(cell: Any) -> str:
         if cell is None:
