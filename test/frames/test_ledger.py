@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from streaming_net_ros.frames.ledger import (
     LedgerWriter,
     ResponseLine,
     RunHead,
+    Tuned,
     read_ledger,
 )
 
@@ -44,6 +45,26 @@ def test_files_of_several_hosts_are_merged_by_time(tmp_path):
     head, lines = read_ledger([tmp_path / "one", tmp_path / "two"])
     assert head == HEAD and (head.members, head.seed, head.torch_threads) == (("head",), 3, 1)
     assert lines == LINES
+
+
+def test_what_computed_the_groups_is_gathered_from_all_processes(tmp_path):
+    stem, head = {"stem": Tuned("compile", 1)}, {"head": Tuned("eager", 2)}
+    write(tmp_path / "one", [], HEAD)
+    write(tmp_path / "one", LINES, replace(HEAD, tuned=stem))
+    write(tmp_path / "two", [], replace(HEAD, members=("head",), tuned=head))
+    write(tmp_path / "two", [], replace(HEAD, members=("head",), tuned=head))  # started again
+    told, lines = read_ledger([tmp_path / "one", tmp_path / "two"])
+    assert told.tuned == stem | head and lines == LINES
+    write(tmp_path / "two", [], replace(HEAD, tuned={"head": Tuned("openvino", 2)}))
+    with pytest.raises(LedgerError, match=r"two: line 3: group 'head' was computed in two ways"):
+        read_ledger([tmp_path / "one", tmp_path / "two"])
+
+
+def test_a_ledger_of_before_there_was_tuning_is_read(tmp_path):
+    content = asdict(HEAD)
+    del content["tuned"]
+    (tmp_path / "old").write_text(json.dumps(content) + "\n")
+    assert read_ledger([tmp_path / "old"]) == (HEAD, [])
 
 
 def test_a_clock_that_is_set_back_reorders_nothing(tmp_path):

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, ClassVar, Literal
@@ -37,6 +37,20 @@ Float32 = Annotated[float, Field(ge=-_FLOAT32_MOST, le=_FLOAT32_MOST, allow_inf_
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What computed a group; see `network.tuning`.
+
+    Attributes:
+        backend: its name.
+        torch_threads: of one operation of the group.
+    """
+
+    backend: Literal["eager", "compile", "onnxruntime", "openvino"]
+    torch_threads: Annotated[int, Field(ge=1, le=1024)]
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True)
 class RunHead:
     """Which network ran, and how.
 
@@ -50,6 +64,8 @@ class RunHead:
         members: of the process.
         torch_threads: of one torch operation; other counts may round otherwise.
         seed: that weights without a file were drawn with.
+        tuned: what computes groups of the process; without, torch eagerly on ``torch_threads``. A
+            group that has found this out tells it in one more head.
     """
 
     network: str
@@ -61,6 +77,7 @@ class RunHead:
     members: tuple[str, ...] = field(default=(), compare=False)
     torch_threads: Annotated[int, Field(ge=1, le=1024)] = field(default=1, compare=False)
     seed: Annotated[int, Field(ge=0, le=1 << 31)] = field(default=0, compare=False)
+    tuned: Mapping[str, Tuned] = field(default_factory=dict, compare=False)
     version: Literal[1] = 1
     kind: Literal["run"] = "run"
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -245,19 +262,23 @@ def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
         paths: a file for each host.
 
     Returns:
-        The head of the first process, and the lines of all.
+        The head of the first process, with what all of them tell of tuned groups; and the lines
+        of all.
 
     Raises:
         LedgerError: a file that is missing, of another kind, or of another run.
     """
     head: RunHead | None = None
     files: list[list[Line]] = []
+    tuned: dict[str, Tuned] = {}
     for path in paths:
         files.append([])
         for number, line in _lines(path):
             if not isinstance(line, RunHead):
                 files[-1].append(line)
-            elif head is None:
+                continue
+            _gather(tuned, line, f"{path}: line {number}")
+            if head is None:
                 head = line
             elif head != line:
                 raise LedgerError(
@@ -274,7 +295,25 @@ def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
             expected="a file that 'run --ledger' wrote",
         )
     merged = heapq.merge(*map(_timed, files), key=lambda timed: timed[0])
-    return head, [line for _, line in merged]
+    return replace(head, tuned=tuned), [line for _, line in merged]
+
+
+def _gather(tuned: dict[str, Tuned], head: RunHead, where: str) -> None:
+    """What a head tells of groups, beside what others have told.
+
+    Raises:
+        LedgerError: a group was computed in two ways, so no replay can be exact.
+    """
+    for name, how in head.tuned.items():
+        known = tuned.setdefault(name, how)
+        if known != how:
+            raise LedgerError(
+                f"group '{name}' was computed in two ways",
+                where=where,
+                expected=f"{known.backend} on {known.torch_threads} threads",
+                got=f"{how.backend} on {how.torch_threads} threads",
+                remedy="start a group again with the tuning file that it had",
+            )
 
 
 def _timed(lines: Iterable[Line]) -> Iterator[tuple[int, Line]]:
