@@ -2,7 +2,7 @@
 
 Owns the re-execution of what `frames.ledger` tells, and what identifies a run. The ledger says of
 every frame of every group which states went into it, so nothing depends on time any more; on the
-CPU, with the same thread counts, the states are those of the run bit for bit.
+CPU, with the same thread counts and backends, the states are those of the run bit for bit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,19 @@ from torch import Tensor
 
 from streaming_net_ros.errors import LedgerError, WeightsError
 from streaming_net_ros.frames import FrameGrid, Mode, Origin, origin_of
-from streaming_net_ros.frames.ledger import FrameLine, InputLine, Line, ResponseLine, RunHead
+from streaming_net_ros.frames.ledger import (
+    FrameLine,
+    InputLine,
+    Line,
+    ResponseLine,
+    RunHead,
+)
+from streaming_net_ros.network.backends import Runner, make_runner
 from streaming_net_ros.network.ledger_check import NodeFrame, check_lines, missing, needs
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.offline import GroupFrame, StampedState
 from streaming_net_ros.network.schema import NetworkSpec
+from streaming_net_ros.network.tuning import example_inputs
 from streaming_net_ros.theory import Rollout
 
 Picture = Callable[[str, int], Tensor]  # (input, capture time in ns) -> (1, ...) as it was fed
@@ -105,7 +113,10 @@ def check_head(head: RunHead, own: RunHead) -> None:
 
 
 def replay(
-    network: StreamingNetwork, lines: Sequence[Line], picture: Picture
+    network: StreamingNetwork,
+    lines: Sequence[Line],
+    picture: Picture,
+    head: RunHead | None = None,
 ) -> Iterator[GroupFrame | ReplayedResponse]:
     """Compute a run again.
 
@@ -113,6 +124,8 @@ def replay(
         network: all groups, in evaluation mode, with the run's weights.
         lines: of its ledger, in order.
         picture: gives the image of an input by its capture time.
+        head: of the ledger: the backends and thread counts of its groups are used again; without
+            it all groups are computed eagerly, on as many threads as torch is set to.
 
     Yields:
         Every group's frames as they were computed (not those that were NaN or infinite), and the
@@ -121,12 +134,27 @@ def replay(
     Raises:
         LedgerError: a line that no run of this network can have written, or that needs a state
             which no line gives.
+        RunError: a backend of the run cannot be used here.
     """
     check_lines(lines, network.spec, network.rollout)
-    again = _Replay(network, lines, picture)
+    runners = {} if head is None or not head.tuned else _runners(network, head)
+    again = _Replay(network, lines, picture, runners)
     for line in lines:
         yield from again.take(line)
     again.check_end()
+
+
+def _runners(network: StreamingNetwork, head: RunHead) -> dict[str, Runner]:
+    """What computed the groups of the run."""
+    runners = {}
+    for name in network.groups:
+        group, how = network.group(name), head.tuned.get(name)
+        if how is None:
+            runners[name] = Runner(group, torch_threads=head.torch_threads)
+        else:
+            given = example_inputs(network, name)
+            runners[name] = make_runner(group, given, how.backend, how.torch_threads)
+    return runners
 
 
 @dataclass(frozen=True)
@@ -147,8 +175,15 @@ class _Replay:
     one, and with it whatever follows of its group.
     """
 
-    def __init__(self, network: StreamingNetwork, lines: Sequence[Line], picture: Picture) -> None:
+    def __init__(
+        self,
+        network: StreamingNetwork,
+        lines: Sequence[Line],
+        picture: Picture,
+        runners: Mapping[str, Runner],
+    ) -> None:
         self._network = network
+        self._runners = runners
         self._picture = picture
         self._uses = Counter(key for line in lines for key in needs(line, network.spec))
         self._states: dict[NodeFrame, _State] = {}
@@ -213,7 +248,9 @@ class _Replay:
         # In the network's order of edges, as the mailbox hands them over.
         sources = [name for name in self._network.rollout.delays_into(group) if name in heard]
         with torch.inference_mode():
-            batch = self._network.group(group)({name: heard[name].batch for name in sources})
+            run = self._runners.get(group) or self._network.group(group)
+            batch = run({name: heard[name].batch for name in sources})
+            assert batch is not None  # a line has inputs
         return _State(batch, origin_of([heard[name].origin for name in sources]))
 
     def _put(self, key: NodeFrame, state: _State) -> None:

@@ -1,0 +1,187 @@
+"""The ways to compute one group: eagerly by torch, compiled, or by another runtime.
+
+Owns what all of them share: the contract of a runner, which inputs a backend is made for, thread
+counts, and which package a backend needs. ``compiled`` and ``exchanged`` make the backends. A
+backend rounds otherwise than eager torch does, so none is used unless a tuning file asks for it
+(``tuning``). For the CPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
+from streaming_net_ros.network.group import Inputs, LayerGroup
+from streaming_net_ros.network.layout import as_state, state_strides
+from streaming_net_ros.network.named import first_line
+
+Backend = Literal["eager", "compile", "onnxruntime", "openvino"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)  # from plain to elaborate
+Compute = Callable[[Sequence[Tensor]], Tensor]  # states in the order of sources -> state
+
+_EXPORT = ("onnx", "onnxscript")
+_PACKAGES: Mapping[Backend, tuple[str, ...]] = {
+    "eager": (),
+    "compile": (),
+    "onnxruntime": ("onnxruntime", *_EXPORT),
+    "openvino": ("openvino", *_EXPORT),
+}
+_COMPILERS = ("c++", "g++", "clang++")
+
+
+class Runner:
+    """Computes a group's frames by a backend. Called like the group, under ``inference_mode``.
+
+    A backend is made for one size of inputs, all of them there: the steady state. Whatever else
+    comes (a source that does not exist yet, a batch) the group itself computes. One call at a
+    time, from any thread; the thread is left with this runner's number of torch threads.
+
+    Args:
+        group: the group, in evaluation mode, on the CPU.
+        compute: the backend; None for the group itself.
+        examples: a state per source, as the backend is made for.
+        torch_threads: of one torch operation of this group.
+    """
+
+    def __init__(
+        self,
+        group: LayerGroup,
+        compute: Compute | None = None,
+        examples: Mapping[str, Tensor] | None = None,
+        torch_threads: int = 1,
+    ) -> None:
+        self.group = group
+        self.torch_threads = torch_threads
+        self._compute = compute
+        given = examples or {}
+        self._made_for = tuple((s.shape, s.dtype) for s in (given[n] for n in given))
+        self._sources = tuple(given)
+
+    def __call__(self, inputs: Inputs) -> Tensor | None:
+        """The group's state for one frame, as ``LayerGroup.forward`` gives it."""
+        # Asked first: setting a count makes torch forget the kernels that it has chosen.
+        if torch.get_num_threads() != self.torch_threads:
+            torch.set_num_threads(self.torch_threads)
+        if self._compute is not None:
+            heard = [s for name in self._sources if (s := inputs.get(name)) is not None]
+            if tuple((s.shape, s.dtype) for s in heard) == self._made_for:
+                return as_state(self._compute([as_state(s) for s in heard]))
+        state: Tensor | None = self.group(inputs)
+        return state
+
+
+def make_runner(
+    group: LayerGroup,
+    examples: Mapping[str, Tensor],
+    backend: Backend = "eager",
+    torch_threads: int = 1,
+) -> Runner:
+    """A runner of a group. May take seconds (``onnxruntime``, ``openvino``) to a minute.
+
+    Args:
+        group: in evaluation mode, on the CPU, with its weights: a backend keeps those it was
+            made with.
+        examples: per source a state, (1, channels, height, width) or (1, features), of the dtype
+            that it comes in.
+        backend: one of ``BACKENDS``.
+        torch_threads: of one operation.
+
+    Raises:
+        ParameterError: no such backend.
+        RunError: a package or compiler is missing, or the backend cannot compute this group.
+    """
+    if backend not in BACKENDS:
+        raise ParameterError(
+            "no such backend", where="backend", expected=f"one of {BACKENDS}", got=backend
+        )
+    if backend == "eager":
+        return Runner(group, torch_threads=torch_threads)
+    lacking = what_lacks(backend)
+    if lacking is not None:
+        raise lacking
+    ordered = {source: as_state(examples[source]) for source in group.sources}
+    if any(tensor.device.type != "cpu" for tensor in (*group.parameters(), *ordered.values())):
+        raise RunError(
+            "a backend for the CPU",
+            where=f"group {group.name}",
+            got=f"backend {backend} on another device",
+            remedy="run it without a tuning file",
+        )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(torch_threads)  # compiled code is written for a number of threads
+    try:
+        compute = _made(group, tuple(ordered.values()), backend, torch_threads)
+    except StreamingNetError:
+        raise
+    except Exception as error:  # whatever an exporter or compiler throws
+        raise RunError(
+            f"backend {backend} cannot compute this group "
+            f"({type(error).__name__}: {first_line(error)[:200]})",
+            where=f"group {group.name}",
+            remedy="leave it to eager",
+        ) from error
+    finally:
+        torch.set_num_threads(threads)
+    return Runner(group, compute, ordered, torch_threads)
+
+
+def what_lacks(backend: Backend) -> RunError | None:
+    """Why a backend cannot be used here, and what to install; None if it can."""
+    lacking = [name for name in _PACKAGES[backend] if importlib.util.find_spec(name) is None]
+    if lacking:
+        return RunError(
+            f"backend {backend} needs {' and '.join(lacking)}",
+            remedy="pip install 'streaming_net_ros[tune]'",
+        )
+    if backend == "compile" and not any(shutil.which(name) for name in _COMPILERS):
+        return RunError(
+            "backend compile needs a C++ compiler", remedy="install g++ (apt install g++)"
+        )
+    return None
+
+
+class ChannelsLast(nn.Module):
+    """A group with one argument per source, images as their memory lies: (1, height, width, C).
+
+    So a runtime that knows only dense arrays reads and writes states without a copy.
+    """
+
+    def __init__(self, group: LayerGroup) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, *states: Tensor) -> Tensor:
+        """The state of a frame from all sources' states."""
+        heard = (s.permute(0, 3, 1, 2) if s.dim() == 4 else s for s in states)
+        state: Tensor = self.group(dict(zip(self.group.sources, heard, strict=True)))
+        return state.permute(0, 2, 3, 1) if state.dim() == 4 else state
+
+
+def as_dense(state: Tensor) -> Tensor:
+    """A view of a state as its memory lies: (1, height, width, channels) or (1, features)."""
+    return state.permute(0, 2, 3, 1) if state.dim() == 4 else state
+
+
+def new_state(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Memory for a state, (1, ...), in the layout of states."""
+    size = (1, *shape)
+    return torch.empty_strided(size, state_strides(size), dtype=dtype)
+
+
+def _made(
+    group: LayerGroup, examples: tuple[Tensor, ...], backend: Backend, torch_threads: int
+) -> Compute:
+    if backend == "compile":
+        from streaming_net_ros.network.compiled import compiled
+
+        return compiled(group, examples, torch_threads)
+    from streaming_net_ros.network.exchanged import by_onnxruntime, by_openvino
+
+    make = by_onnxruntime if backend == "onnxruntime" else by_openvino
+    return make(group, examples, torch_threads)

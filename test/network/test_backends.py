@@ -1,0 +1,172 @@
+"""Every backend computes what the group computes, within a tolerance, in the layout of states."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from networks import TINY
+from streaming_net_ros.errors import ParameterError, RunError
+from streaming_net_ros.network import StreamingNetwork, parse_network
+from streaming_net_ros.network import backends as module
+from streaming_net_ros.network.backends import BACKENDS, Runner, make_runner, what_lacks
+from streaming_net_ros.network.layout import ALIGNMENT_BYTES, state_strides
+from streaming_net_ros.network.tuning import deviation, example_inputs
+
+EXCHANGED = ("onnxruntime", "openvino")
+TOLERANCE = 1e-5
+NETWORK = StreamingNetwork(parse_network(TINY)).eval()
+
+
+def needs(backend):
+    lacking = what_lacks(backend)
+    if lacking is not None:
+        pytest.skip(str(lacking))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache of compiled groups of this session's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def runner_of(cache):
+    """Runners of the tiny network's groups, each made once: exporting takes its time."""
+    made = {}
+
+    def make(name, backend, network=NETWORK):
+        needs(backend)
+        key = id(network), name, backend
+        if key not in made:
+            made[key] = make_runner(network.group(name), example_inputs(network, name), backend)
+        return made[key]
+
+    return make
+
+
+def assert_computes_the_group(runner, network, name, tolerance=TOLERANCE):
+    group = network.group(name)
+    states = []
+    for seed in (1, 2):
+        given = example_inputs(network, name, seed)
+        assert deviation(group, runner, given) <= tolerance
+        with torch.inference_mode():
+            states.append(runner(given))
+            expected = group(given)
+        assert states[-1].dtype == expected.dtype
+        assert states[-1].stride() == state_strides(expected.shape)
+        assert states[-1].data_ptr() % ALIGNMENT_BYTES == 0
+    assert not torch.equal(*states)  # a state that was handed on is not written again
+
+
+# 'stem' hears an image of 8 bits and a state, 'head' gives a vector.
+@pytest.mark.parametrize("backend", EXCHANGED)
+@pytest.mark.parametrize("name", ["stem", "head"])
+def test_a_backend_computes_what_the_group_computes(backend, name, runner_of):
+    assert_computes_the_group(runner_of(name, backend), NETWORK, name)
+
+
+def test_compiled_code_computes_what_the_group_computes_and_is_kept(runner_of, cache, monkeypatch):
+    """The compiler is asked once, for the smallest group: it takes seconds."""
+    runner = runner_of("head", "compile")
+    assert_computes_the_group(runner, NETWORK, "head")
+    assert len(list(cache.rglob("*.pt2"))) == 1
+
+    def compile_again(*args, **options):
+        raise AssertionError("compiles again")
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", compile_again)
+    again = make_runner(NETWORK.group("head"), example_inputs(NETWORK, "head"), "compile")
+    assert deviation(runner, again, example_inputs(NETWORK, "head", 3)) == 0
+    other = StreamingNetwork(NETWORK.spec, seed=7).eval()
+    with pytest.raises(RunError, match="compiles again"):  # other weights are other code
+        make_runner(other.group("head"), example_inputs(other, "head"), "compile")
+
+
+@pytest.mark.parametrize("backend", EXCHANGED)
+def test_half_precision_states_stay_so(backend, runner_of):
+    half = StreamingNetwork(parse_network({**TINY, "state_dtype": "float16"})).eval()
+    assert_computes_the_group(runner_of("deep", backend, half), half, "deep", 2e-3)
+
+
+@pytest.mark.parametrize("backend", EXCHANGED)
+def test_two_runners_of_one_backend_give_the_same_bits(backend, runner_of):
+    given = example_inputs(NETWORK, "stem", 5)
+    again = runner_of("stem", backend)
+    other = make_runner(NETWORK.group("stem"), example_inputs(NETWORK, "stem"), backend)
+    assert deviation(again, other, given) == 0
+
+
+class Untouched:
+    """A backend that must not be asked."""
+
+    def __call__(self, states):
+        raise AssertionError("asked")
+
+
+def test_whatever_the_backend_is_not_made_for_the_group_computes():
+    group, given = NETWORK.group("stem"), example_inputs(NETWORK, "stem", 1)
+    runner = Runner(group, Untouched(), example_inputs(NETWORK, "stem"))
+    with torch.inference_mode():
+        for inputs in (
+            {"image": given["image"]},
+            {"image": given["image"], "deep": None},
+            {name: torch.cat([state, state]) for name, state in given.items()},
+            {**given, "image": given["image"].float()},
+        ):
+            assert torch.equal(runner(inputs), group(inputs))
+        assert runner({}) is None
+        with pytest.raises(AssertionError, match="asked"):
+            runner(given)
+
+
+def test_a_runner_hears_its_sources_in_the_order_of_the_file():
+    heard = []
+    group, given = NETWORK.group("stem"), example_inputs(NETWORK, "stem")
+
+    def compute(states):
+        heard.extend(states)
+        return given["deep"]
+
+    runner = Runner(group, compute, given)
+    runner(dict(reversed(given.items())))
+    assert all(a is b for a, b in zip(heard, given.values(), strict=True))
+
+
+def test_a_runner_computes_on_its_own_number_of_threads():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        given = example_inputs(NETWORK, "deep")
+        runner = make_runner(NETWORK.group("deep"), given, torch_threads=2)
+        assert torch.get_num_threads() == 1
+        runner(given)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "eager"])
+def test_what_is_not_installed_is_told_with_its_remedy(backend, monkeypatch):
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    with pytest.raises(
+        RunError, match=rf"backend {backend} needs .*; (pip install|install g\+\+)"
+    ):
+        make_runner(NETWORK.group("deep"), example_inputs(NETWORK, "deep"), backend)
+
+
+def test_an_unknown_backend_is_told():
+    with pytest.raises(ParameterError, match="no such backend"):
+        make_runner(NETWORK.group("deep"), example_inputs(NETWORK, "deep"), "tensorrt")
+
+
+def test_a_group_that_a_backend_cannot_compute_is_told(monkeypatch):
+    monkeypatch.setattr(module, "what_lacks", lambda backend: None)
+    monkeypatch.setattr(module, "_made", lambda *given: 1 / 0)
+    with pytest.raises(RunError, match=r"group deep: .*cannot compute .*ZeroDivisionError"):
+        make_runner(NETWORK.group("deep"), example_inputs(NETWORK, "deep"), "onnxruntime")
