@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from networks import TINY
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames.ledger import FrameLine, InputLine, ResponseLine
+from streaming_net_ros.frames.ledger import FrameLine, InputLine, ResponseLine, Tuned
 from streaming_net_ros.network import (
     GroupFrame,
     StreamingNetwork,
@@ -22,6 +23,7 @@ from streaming_net_ros.network import (
     rollout_of,
     run_head,
 )
+from streaming_net_ros.network.backends import Runner
 from streaming_net_ros.theory import sequential
 from troubled import GRID, SENSED_NETWORK, TINY_NETWORK, image, lived
 
@@ -57,11 +59,38 @@ def assert_as_lived(network, made, lines):
     assert sorted((line for line, *_ in responses), key=key) == sorted(told, key=key)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(networks, works, losses, some_frames, some_frames)
 def test_a_run_is_computed_again_bit_for_bit(network, works, losses, broken, kept_back):
     made, lines = lived(works, losses, network, broken=broken, kept_back=kept_back)
     assert_as_lived(network, made, lines)
+
+
+def test_a_run_is_computed_again_by_the_backends_and_threads_that_computed_it(monkeypatch):
+    _, lines = lived([0.1], [False], frames=8)
+    own = run_head(TINY_NETWORK.spec, TINY_NETWORK.rollout, GRID, "realtime", weights=None)
+    head = replace(own, torch_threads=3, tuned={"deep": Tuned("onnxruntime", 2)})
+    made = {}
+
+    def make(group, examples, backend, torch_threads):
+        assert examples.keys() == set(group.sources)
+        made[group.name] = backend, torch_threads
+        return Runner(group, lambda states: group({"memory": states[0]}) + 1, examples)
+
+    module = sys.modules["streaming_net_ros.network.replay"]  # the package names its function so
+    monkeypatch.setattr(module, "make_runner", make)
+    threads = torch.get_num_threads()
+    try:
+        states = {(d.group, d.frame): d.state.batch
+                  for d in replay(TINY_NETWORK, lines, lambda _, at: image(at), head)
+                  if isinstance(d, GroupFrame)}  # fmt: skip
+    finally:
+        torch.set_num_threads(threads)
+    assert made == {"deep": ("onnxruntime", 2)}
+    with torch.inference_mode():
+        eager = TINY_NETWORK.group("deep")({"memory": states["memory", 3]})
+    (told,) = [line for line in lines if getattr(line, "group", "") == "deep" and line.frame == 4]
+    assert told.inputs == {"memory": 3} and torch.equal(states["deep", 4], eager + 1)
 
 
 def test_the_trouble_holds_skips_repeats_breaks_and_keeps_back():
@@ -74,7 +103,7 @@ def test_the_trouble_holds_skips_repeats_breaks_and_keeps_back():
     assert not all(line.has_left for line in lines if isinstance(line, ResponseLine))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(works, losses, st.randoms(use_true_random=False))
 def test_two_hosts_whose_clocks_differ_are_computed_again(works, losses, random):
     made, lines = lived(works, losses, frames=12)
