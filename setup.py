@@ -52,9 +52,14 @@ setup(
         ],
         # The small real data set that is always at hand.
         "digits": ["scikit-learn"],
+        # Backends that 'streaming-net tune' measures beside torch.
+        "tune": ["onnx", "onnxruntime", "onnxscript", "openvino"],
         "test": [
             "hypothesis",
             "mypy",
+            "onnx",  # with these two 35 MB; OpenVINO's 60 MB are left to 'tune'
+            "onnxruntime",
+            "onnxscript",
             "pytest",
             "pytest-timeout",
             "ruff",

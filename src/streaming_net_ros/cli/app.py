@@ -20,6 +20,7 @@ from streaming_net_ros.cli import (
     run,
     simulate,
     train,
+    tune,
 )
 from streaming_net_ros.errors import StreamingNetError
 
@@ -42,6 +43,7 @@ app.command("replay")(replay.replay)
 app.command("run")(run.run)
 app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
