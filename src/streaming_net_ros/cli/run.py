@@ -52,6 +52,12 @@ def run(
         typer.Option(help="Write what was computed from what to this file: see 'replay'."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights, instead of the file's.")] = None,
+    tuning: Annotated[
+        Path | None, typer.Option(help="Tuning file: how each group is computed (see tune).")
+    ] = None,
+    transport: Annotated[
+        str, typer.Option(help="States between processes: auto, or message (not shared memory).")
+    ] = "auto",
     rate_hz: Annotated[
         float | None, typer.Option(help="Frame rate, instead of the file's.")
     ] = None,
@@ -89,6 +95,10 @@ def run(
         raise ParameterError(
             "no such mode", where="--mode", expected="lockstep or realtime", got=mode
         )
+    if transport not in ("auto", "message"):
+        raise ParameterError(
+            "no such transport", where="--transport", expected="auto or message", got=transport
+        )
     if reference is not None:
         parse_reference(reference)
     if ledger is not None and ledger.exists():
@@ -103,6 +113,8 @@ def run(
     settings = Settings(
         path,
         weights=weights,
+        tuning=tuning,
+        transport=transport,
         rollout=rollout,
         mode="realtime" if mode == "realtime" else "lockstep",
         rate_hz=rate_hz,

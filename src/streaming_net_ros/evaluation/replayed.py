@@ -97,7 +97,7 @@ def replay_run(
     frame_lines = [line for line in lines if isinstance(line, FrameLine)]
     total = sum(line.is_finite for line in frame_lines)
     kept_back = frames = 0
-    for done in replay(network, lines, _pictures(bags)):
+    for done in replay(network, lines, _pictures(bags), head):
         if isinstance(done, ReplayedResponse):
             kept_back += not done.line.has_left
             if done.line.has_left:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
@@ -26,6 +27,10 @@ from streaming_net_ros.nodes.host import Host, has_ended
 from streaming_net_ros.nodes.peers import Peers, who_lives
 from streaming_net_ros.nodes.settings import Settings, declare_settings
 from streaming_net_ros.wire import Lines, line_name
+
+if TYPE_CHECKING:
+    from streaming_net_ros.frames.ledger import Tuned
+    from streaming_net_ros.network.tuning import Tuning
 
 CONTAINER = "container"
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -71,9 +76,10 @@ class Container:
             deadline = Deadline(self.grid, wait_ns, settings.hold_limit_frames)
         self.rules = rules_of(self.spec, self.rollout, deadline)
         self.member_names = _members(settings, list(self.rules))
+        self.tuning = self._read_tuning()
         self.ledger: LedgerWriter | None = None
         if settings.ledger is not None:
-            head = run_head(
+            self._ledger_head = run_head(
                 self.spec,
                 self.rollout,
                 self.grid,
@@ -83,7 +89,7 @@ class Container:
                 torch_threads=settings.torch_threads,
                 members=self.member_names,
             )
-            self.ledger = LedgerWriter(settings.ledger, head, node.get_logger().error)
+            self.ledger = LedgerWriter(settings.ledger, self._ledger_head, node.get_logger().error)
         self.formats = {
             name: StateFormat(name, shape, _dtype_of(self.spec, name))
             for name, shape in state_shapes(self.spec).items()
@@ -130,6 +136,19 @@ class Container:
             )
         return network.to(self.device)
 
+    def _read_tuning(self) -> Tuning | None:
+        """The tuning file; this process is pinned to the cores that it gives to its groups."""
+        from streaming_net_ros.network.tuning import pin_process, read_tuning
+
+        if self.settings.tuning is None:
+            return None
+        tuning = read_tuning(self.settings.tuning, self.spec)
+        cores = tuning.cores_of([name for name in self.member_names if name != FRAME_SOURCE])
+        warnings = [tuning.other_machine(), pin_process(cores) if cores else ""]
+        for warning in filter(None, warnings):
+            self.node.get_logger().warning(f"{self.settings.tuning}: {warning}")
+        return tuning
+
     @property
     def node_options(self) -> dict[str, Any]:
         """How member nodes are created: in the container's namespace and context."""
@@ -165,6 +184,11 @@ class Container:
     def lines(self) -> Lines:
         """The lines to other processes of this host; none until one is asked for."""
         return Lines()
+
+    def tell_ledger_of(self, group: str, used: Tuned) -> None:
+        """A group of this process is computed so: a replay must round as it does."""
+        if self.ledger is not None:
+            self.ledger.write(replace(self._ledger_head, tuned={group: used}))
 
     def deliver(self, source: str, frame: int, batch: Any, origin: Origin) -> None:
         """Hand a state to the groups of this process. Called with the pool's lock held."""

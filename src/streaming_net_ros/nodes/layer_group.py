@@ -18,9 +18,9 @@ from torch import Tensor
 from streaming_net_ros.errors import RunError, StateError
 from streaming_net_ros.frames import Arrival, FrameTally, Job, Mailbox, Origin
 from streaming_net_ros.frames.ledger import FrameLine, system_ns
-from streaming_net_ros.network.flat import flattened
 from streaming_net_ros.network.layout import all_finite, to_payload
 from streaming_net_ros.network.measured import edge_name
+from streaming_net_ros.network.tuning import tuned_runner
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health, told_spread
 from streaming_net_ros.nodes.member import MemberNode
@@ -58,7 +58,14 @@ class LayerGroupNode(MemberNode):
     def configure(self) -> None:
         """Load the group's weights, warm it up, and join the topics."""
         container = self.container
-        self._layers = flattened(container.network.group(self.group_name))
+        made = tuned_runner(
+            container.network, self.group_name, container.tuning, container.settings.torch_threads
+        )
+        self._layers, self._backend, self._backend_reason = made.runner, made.backend, made.reason
+        if made.reason:
+            self.get_logger().warning(made.reason)
+        if container.tuning is not None:
+            container.tell_ledger_of(self.group_name, made.used)
         self._warm_up()
         self._sender = StateSender(self, self.group_name, container)
         self._telling = Telling(self, self.group_name, container)
@@ -309,11 +316,14 @@ class LayerGroupNode(MemberNode):
                     "silences": str(self._mailbox.silences),
                     "clock_jumps": str(self._mailbox.jumps),
                     "device": str(self.container.device),
+                    "backend": self._backend,
                     "waits_for": ", ".join(self._mailbox.missing()),
                     "behind": ", ".join(self._mailbox.behind()),
                 }
             )
             self._tell_edges(health)
+        if self._backend_reason:
+            health.warnings.append(self._backend_reason)
         if cadence.held:
             health.warnings.append(f"{cadence.held} inputs held")
         if cadence.absent:

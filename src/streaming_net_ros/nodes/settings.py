@@ -35,6 +35,8 @@ class Row:
 _TABLE: dict[str, Row] = {
     "network": Row("", "network file (path of a YAML file)"),
     "weights": Row("", "weights file (safetensors); empty: the one that the network file names"),
+    "tuning": Row("", "tuning file of streaming-net tune: backend, threads and cores of each "
+                  "group; empty: none"),
     "members": Row([""], f"nodes of this process: group names and {FRAME_SOURCE}; empty: all"),
     "rollout": Row("", "streaming, sequential, or a rollout table's path; empty: the file's"),
     "mode": Row("lockstep", "lockstep: no frame is lost, the source waits; realtime: the frame "
@@ -68,6 +70,7 @@ class Settings:
 
     network: Path
     weights: Path | None = None
+    tuning: Path | None = None
     members: tuple[str, ...] = ()
     rollout: str | None = None
     mode: Mode = "lockstep"
@@ -118,7 +121,7 @@ def declare_settings(node: Node) -> Settings:
     for name in ("weights", "rollout"):
         given[name] = given[name] or None
     given["network"] = Path(given["network"])
-    for name in ("weights", "ledger"):
+    for name in ("weights", "tuning", "ledger"):
         given[name] = Path(given[name]) if given[name] else None
     given["members"] = tuple(member for member in given["members"] if member)
     given["rate_hz"] = given["rate_hz"] or None
