@@ -174,16 +174,16 @@ def frames_per_second(path: Path, frames: int, *, processes: bool) -> float:
     Args:
         path: network file.
         frames: images fed.
-        processes: one process per group, the frame source with the first; else all in this one.
+        processes: one process per group, the frame source with the first; else one for all.
     """
     from streaming_net_ros.nodes.run import run_network
     from streaming_net_ros.nodes.settings import Settings
 
     spec = read_network_file(path)
-    shares = None
+    groups = [group.name for group in spec.groups]
+    shares = process_list(str(path), groups, composed=not processes, namespace="bench")
     if processes:
-        groups = [group.name for group in spec.groups]
-        source, first, *others = process_list(str(path), groups, namespace="bench")
+        source, first, *others = shares
         shares = [replace(first, members=source.members + first.members), *others]
     topic = f"response/{next(iter(spec.outputs))}"
     arrived: list[float] = []

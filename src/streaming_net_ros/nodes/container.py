@@ -24,6 +24,7 @@ from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.collector import Collector
 from streaming_net_ros.nodes.diagnostics import diagnostic_array
 from streaming_net_ros.nodes.host import Host, has_ended
+from streaming_net_ros.nodes.memory import keep_memory
 from streaming_net_ros.nodes.peers import Peers, who_lives
 from streaming_net_ros.nodes.settings import Settings, declare_settings
 from streaming_net_ros.wire import Lines, line_name
@@ -246,6 +247,7 @@ class Container:
         Raises:
             StreamingNetError: a member cannot be configured.
         """
+        keep_memory()
         self.pool.start()
         for transition in ("trigger_configure", "trigger_activate"):
             for member in self.members if self.settings.autostart else []:
