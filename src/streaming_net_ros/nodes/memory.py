@@ -20,4 +20,5 @@ def keep_memory() -> bool:
     except (AttributeError, OSError):
         return False
     wishes = ((_MMAP_THRESHOLD, 32 * _MIB), (_TRIM_THRESHOLD, 1024 * _MIB), (_TOP_PAD, 16 * _MIB))
-    return all([mallopt(which, value) == 1 for which, value in wishes])
+    taken = [mallopt(which, value) == 1 for which, value in wishes]
+    return all(taken)
