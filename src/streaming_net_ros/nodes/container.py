@@ -181,6 +181,10 @@ class Container:
         domain_id = self.node.context.get_domain_id()
         return line_name(domain_id, self.node.get_namespace(), source)
 
+    def may_have_line_to(self, member: str) -> bool:
+        """Is that member in another process, and are lines allowed?"""
+        return self.settings.transport == "auto" and member not in self.member_names
+
     @cached_property
     def lines(self) -> Lines:
         """The lines to other processes of this host; none until one is asked for."""

@@ -20,7 +20,7 @@ from sensor_msgs.msg import TimeReference
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from streaming_net_ros.errors import RunError
+from streaming_net_ros.errors import RunError, TransportError
 from streaming_net_ros.frames import Companion, FlowWindow, Intake, Offer, Origin
 from streaming_net_ros.frames.ledger import InputLine, system_ns
 from streaming_net_ros.launching import FRAME_SOURCE
@@ -34,7 +34,7 @@ from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.transports import StateSender
 from streaming_net_ros.nodes.watchdog import Watchdog
 from streaming_net_ros.nodes.workers import Task
-from streaming_net_ros.wire import read_stamp_ns, write_stamp_ns
+from streaming_net_ros.wire import Outlet, read_progress, read_stamp_ns, write_stamp_ns
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
@@ -54,6 +54,7 @@ class FrameSource(MemberNode):
         self._paused = False
         self._steps = 0
         self._inputs = InputTopics(self, container, self._offer)
+        self._outlet: Outlet | None = None
         self.fed = 0
         self.reset()
 
@@ -73,6 +74,8 @@ class FrameSource(MemberNode):
         }
         self._inputs.join()
         self._heard: list[Any] = []
+        if container.hears_progress and container.settings.transport == "auto":
+            self._offer_line()
         if container.hears_progress:
             # Ready announcements and progress of all groups share this queue.
             depth = container.queue_depth * max(1, len(container.rules))
@@ -92,6 +95,13 @@ class FrameSource(MemberNode):
         self._timers_own = [
             self.create_timer(_WATCH_PERIOD_S, self._watch),
         ]
+
+    def _offer_line(self) -> None:
+        name = self.container.line_name(FRAME_SOURCE)
+        try:
+            self._outlet = self.container.lines.offer(name, on_said=self._on_said)
+        except TransportError as error:
+            self.get_logger().warning(f"progress comes as messages: {error}")
 
     def reset(self) -> None:
         """Forget all images; the next one is the first frame."""
@@ -130,6 +140,9 @@ class FrameSource(MemberNode):
             self.destroy_subscription(subscription)
         for sender in self._senders.values():
             sender.close()
+        if self._outlet is not None:
+            self.container.lines.withdraw(self._outlet)
+            self._outlet = None
         self.destroy_publisher(self._frames_publisher)
         for service in self._offered:
             self.destroy_service(service)
@@ -171,13 +184,29 @@ class FrameSource(MemberNode):
         )
 
     def _on_progress(self, message: Header) -> None:
-        stamp_ns = read_stamp_ns(message.stamp)
+        """From a group that tells it in no other way: these may have told more by now."""
+        group = message.frame_id
+        is_on_line = self._outlet is not None and group in self._outlet.hearers
+        if not is_on_line and group not in self.container.member_names:
+            self._progressed(group, read_stamp_ns(message.stamp))
+
+    def _on_said(self, group: str, packet: bytes) -> None:
+        """The lines' thread: progress of a group of another process on this host."""
+        try:
+            stamp_ns = read_progress(packet)
+        except TransportError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            return
+        with self.container.pool.helping():
+            self._progressed(group, stamp_ns)
+
+    def _progressed(self, group: str, stamp_ns: int) -> None:
         with self.container.pool.lock:
             if stamp_ns == topics.READY_NS:
-                self._check_not_again(message.frame_id)
-                self.ready(message.frame_id)
+                self._check_not_again(group)
+                self.ready(group)
             else:
-                self.finished(message.frame_id, self.container.grid.frame_at(stamp_ns))
+                self.finished(group, self.container.grid.frame_at(stamp_ns))
 
     def _check_not_again(self, group: str) -> None:
         """Lockstep: a group that starts again has lost its memory; its answers would be wrong."""

@@ -171,7 +171,8 @@ class LayerGroupNode(MemberNode):
             self._telling.debug.tell(name, hop_ns / 1e6, stamp_ns)
 
     def _look(self) -> None:
-        """Executor thread: is there a faster way for states than the one they take?"""
+        """Executor thread: is there a faster way for what is sent and heard?"""
+        self._telling.look()
         for hearer in self._hearers.values():
             hearer.look()
 

@@ -26,12 +26,17 @@ class Listeners:
 
     def reset(self) -> None:
         """Ask anew the next time: a run begins."""
-        self._is_heard = False
+        self._count = 0
         self._asked_ns = -self._fresh_ns
 
     def __bool__(self) -> bool:
+        return self.count > 0
+
+    @property
+    def count(self) -> int:
+        """Subscriptions to all of the publishers."""
         now_ns = time.monotonic_ns()
         if now_ns - self._asked_ns >= self._fresh_ns:
-            self._is_heard = any(p.get_subscription_count() > 0 for p in self._publishers)
+            self._count = sum(p.get_subscription_count() for p in self._publishers)
             self._asked_ns = now_ns
-        return self._is_heard
+        return self._count

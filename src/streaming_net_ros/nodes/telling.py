@@ -9,6 +9,7 @@ a task of its own; of one group, one at a time, in the order of frames.
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,12 +21,13 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from streaming_net_ros.frames import Arrival, FrameTally, Job
+from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network.measured import edge_name, group_name, measured_names
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.debug import DebugTopics
 from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.nodes.workers import Task
-from streaming_net_ros.wire import write_stamp_ns
+from streaming_net_ros.wire import ask, pack_progress, say, write_stamp_ns
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
@@ -81,6 +83,8 @@ class Telling:
         self._tally = FrameTally()
         self._untold: deque[Task] = deque()
         self._is_at_it = False
+        self._line: socket.socket | None = None
+        self.look()
 
     def begin(self, tally: FrameTally) -> None:
         """A run begins; its frames are counted there."""
@@ -91,6 +95,9 @@ class Telling:
 
     def release(self) -> None:
         """Leave the topics."""
+        if self._line is not None:
+            self._container.lines.hang_up(self._line)
+            self._line = None
         self.debug.destroy()
         self._node.destroy_publisher(self._progress)
 
@@ -113,16 +120,34 @@ class Telling:
         self._is_at_it = True
         return self._untold.popleft()
 
+    def look(self) -> None:
+        """Executor thread: get a line to the frame source, if it is on this host."""
+        if self._line is None and self._container.may_have_line_to(FRAME_SOURCE):
+            given = ask(self._container.line_name(FRAME_SOURCE), self._name)
+            if given is not None:
+                self._line, _ = given
+                self._container.lines.hear(self._line, lambda packet: None, self._on_end)
+
     def tell_progress(self, stamp_ns: int) -> None:
-        """Publish that a frame is finished. Any thread."""
-        message = Header(frame_id=self._name)
-        write_stamp_ns(message.stamp, stamp_ns)
-        self._progress.publish(message)
+        """Say that a frame is finished. Any thread.
+
+        The frame source is told over a line where there is one; it subscribes all the same, and
+        counts as one subscription less.
+        """
+        line = self._line
+        is_said = line is not None and say(line, pack_progress(stamp_ns))
+        if self._hears_progress.count > is_said:
+            message = Header(frame_id=self._name)
+            write_stamp_ns(message.stamp, stamp_ns)
+            self._progress.publish(message)
+
+    def _on_end(self) -> None:
+        """The lines' thread: the frame source is gone."""
+        self._line = None
 
     def _tell(self, stamp_ns: int, numbers: Mapping[str, float], run: deque[Task]) -> None:
         """Worker thread."""
-        if self._hears_progress:
-            self.tell_progress(stamp_ns)
+        self.tell_progress(stamp_ns)
         for name, value in numbers.items():
             self.debug.tell(name, value, stamp_ns)
         with self._container.pool.lock:

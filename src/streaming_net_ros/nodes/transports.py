@@ -244,6 +244,9 @@ class StateHearer:
             if given is None:
                 return False
             line, descriptor = given
+            if descriptor is None:
+                line.close()
+                raise TransportError("its process lends no shared memory")
             try:
                 ring = RingReader(descriptor, self._form.size_bytes)
             except TransportError:

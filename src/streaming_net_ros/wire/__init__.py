@@ -7,8 +7,14 @@ message classes both fit), and nothing of nodes, topics or torch. Imported by ``
 
 from streaming_net_ros.wire.camera import decode_camera, fit_image, write_rgb8
 from streaming_net_ros.wire.fields import read_fields, write_field
-from streaming_net_ros.wire.lines import Lines, Outlet, ask, line_name
-from streaming_net_ros.wire.notice import Notice, pack_notice, read_notice
+from streaming_net_ros.wire.lines import Lines, Outlet, ask, line_name, say
+from streaming_net_ros.wire.notice import (
+    Notice,
+    pack_notice,
+    pack_progress,
+    read_notice,
+    read_progress,
+)
 from streaming_net_ros.wire.ring import RingReader, RingWriter
 from streaming_net_ros.wire.stamps import read_stamp_ns, write_stamp_ns
 from streaming_net_ros.wire.state import (
@@ -32,10 +38,13 @@ __all__ = [
     "fit_image",
     "line_name",
     "pack_notice",
+    "pack_progress",
     "read_fields",
     "read_notice",
+    "read_progress",
     "read_stamp_ns",
     "read_state",
+    "say",
     "write_field",
     "write_rgb8",
     "write_stamp_ns",

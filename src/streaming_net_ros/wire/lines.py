@@ -1,7 +1,8 @@
 """Lines between processes of one host: over them rings change hands and notices of states travel.
 
 A sender listens under a name; a hearer connects, says who it is, is given the sender's ring, and
-gets a packet for every state from then on. The names are abstract Unix sockets: they live in the
+gets a packet for every state from then on. What a hearer says is heard too: so groups tell the
+frame source of their progress. The names are abstract Unix sockets: they live in the
 network namespace, need no file, and are gone with the process that owns them, however it ended.
 So whether two processes share a host is not guessed, it is tried; a line that breaks tells at once
 that the other end is gone; and nothing is left to clean up.
@@ -24,10 +25,12 @@ from typing import Any
 
 from streaming_net_ros.errors import TransportError
 
+WELCOME = b"."
 _BACKLOG = 64
 _MAX_TEXT = 1000
 _TIMEOUT_S = 2.0  # a busy process's thread waits for its turn of the interpreter
 Lend = Callable[[], int]  # a new descriptor, closed after it was sent; may raise TransportError
+OnSaid = Callable[[str, bytes], None]  # (who, packet)
 OnPacket = Callable[[bytes], None]
 OnEnd = Callable[[], None]
 
@@ -39,11 +42,12 @@ def line_name(domain_id: int, namespace: str, node: str) -> str:
 
 
 class Outlet:
-    """The sender's end: everybody who hears its states over a line."""
+    """The listening end: everybody who is connected."""
 
-    def __init__(self, name: str, lend: Lend) -> None:
+    def __init__(self, name: str, lend: Lend | None, on_said: OnSaid | None) -> None:
         self.name = name
         self._lend = lend
+        self._on_said = on_said
         self._lines: dict[socket.socket, str] = {}  # replaced, never changed: any thread may read
         self.dropped = 0
 
@@ -74,16 +78,22 @@ class Outlet:
         if not hearer:
             return False
         try:
-            descriptor = self._lend()
+            descriptors = [] if self._lend is None else [self._lend()]
         except TransportError as error:
             line.send(str(error).encode()[:_MAX_TEXT])
             return False
         try:
-            socket.send_fds(line, [b"."], [descriptor])
+            socket.send_fds(line, [WELCOME], descriptors)
         finally:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
         self._lines = {**self._lines, line: hearer}
         return True
+
+    def said(self, line: socket.socket, packet: bytes) -> None:
+        """Serving thread: a hearer says something."""
+        if self._on_said is not None and line in self._lines:
+            self._on_said(self._lines[line], packet)
 
     def forget(self, line: socket.socket) -> None:
         """Serving thread: a line has ended."""
@@ -107,8 +117,13 @@ class Lines:
         self._thread: threading.Thread | None = None
         self._is_ending = False
 
-    def offer(self, name: str, lend: Lend) -> Outlet:
-        """Listen under a name from now on; ``lend`` is called in the serving thread.
+    def offer(self, name: str, lend: Lend | None = None, on_said: OnSaid | None = None) -> Outlet:
+        """Listen under a name from now on.
+
+        Args:
+            name: from ``line_name``.
+            lend: gives what is lent to whoever connects; called in the serving thread.
+            on_said: is told what they say; called in the serving thread.
 
         Raises:
             TransportError: the name is taken by another process, or there are no such names.
@@ -123,7 +138,7 @@ class Lines:
                 f"no shared memory under this name ({error.strerror})",
                 remedy="does another copy of the network run here?",
             ) from None
-        outlet = Outlet(name, lend)
+        outlet = Outlet(name, lend, on_said)
         self._listening[outlet] = listening
         self._serve(listening, lambda: self._on_asked(outlet, listening))
         return outlet
@@ -191,8 +206,9 @@ class Lines:
             line.close()
 
     def _on_said(self, outlet: Outlet, line: socket.socket) -> None:
-        """Hearers say nothing more: this is the end of a line."""
-        if not self._received(line):
+        if packet := self._received(line):
+            outlet.said(line, packet)
+        else:
             outlet.forget(line)
 
     def _on_packet(self, line: socket.socket, on_packet: OnPacket, on_end: OnEnd) -> None:
@@ -218,7 +234,16 @@ class Lines:
         line.close()
 
 
-def ask(name: str, hearer: str) -> tuple[socket.socket, int] | None:
+def say(line: socket.socket, packet: bytes) -> bool:
+    """Send a packet from a hearer's end; False if it cannot be taken."""
+    try:
+        line.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    return True
+
+
+def ask(name: str, hearer: str) -> tuple[socket.socket, int | None] | None:
     """Connect to a sender of this host.
 
     Args:
@@ -226,8 +251,8 @@ def ask(name: str, hearer: str) -> tuple[socket.socket, int] | None:
         hearer: who asks.
 
     Returns:
-        The line and a descriptor of the ring, both for the caller to close; None if nobody on
-        this host listens under that name.
+        The line and a descriptor of what is lent, if anything is, both for the caller to close;
+        None if nobody on this host listens under that name.
 
     Raises:
         TransportError: the sender cannot lend its ring, and why.
@@ -244,8 +269,8 @@ def ask(name: str, hearer: str) -> tuple[socket.socket, int] | None:
     except OSError as error:
         line.close()
         raise TransportError(f"shared memory was asked for in vain ({error})") from None
-    if descriptors:
-        return line, descriptors[0]
+    if text == WELCOME:
+        return line, descriptors[0] if descriptors else None
     line.close()
     if text:
         raise TransportError(text.decode(errors="replace"))

@@ -1,4 +1,7 @@
-"""A state that lies in shared memory, in 57 bytes: where it lies, and of what it is made."""
+"""What is said over lines: where a state lies and what it is made of; that a frame is finished.
+
+A notice has 57 bytes, progress has 8.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from streaming_net_ros.errors import TransportError
 from streaming_net_ros.frames import Origin
 
 _FIELDS = struct.Struct("=Qqqqdqqb")
+_PROGRESS = struct.Struct("=q")
 _HAS_CLOCK, _HAS_SENT = 1, 2
 
 
@@ -37,6 +41,22 @@ def pack_notice(notice: Notice) -> bytes:
         number, stamp_ns, origin.captured_ns, origin.image_frame, origin.held,
         clocked_ns or 0, sent_ns or 0, has,
     )  # fmt: skip
+
+
+def pack_progress(stamp_ns: int) -> bytes:
+    """A frame is finished, as bytes; who has finished it is known from the line."""
+    return _PROGRESS.pack(stamp_ns)
+
+
+def read_progress(packet: bytes) -> int:
+    """The stamp of a finished frame (ns).
+
+    Raises:
+        TransportError: it is none.
+    """
+    if len(packet) != _PROGRESS.size:
+        raise TransportError("no progress", expected=f"{_PROGRESS.size} bytes", got=packet)
+    return int(_PROGRESS.unpack(packet)[0])
 
 
 def read_notice(packet: bytes) -> Notice:
