@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import statistics
 import struct
 import time
 from multiprocessing import get_context
@@ -104,14 +103,3 @@ def _echo(pipe: Any) -> None:
 
         host.spin(is_over, 600)
         pipe.send(taken)
-
-
-if __name__ == "__main__":
-    for name, seconds in (
-        ("eventfd", wake_seconds(30, 100)),
-        ("copy 1 MiB", copy_seconds(1 << 20, 30, 100)),
-        ("small message", small_message_seconds(30, 100)),
-    ):
-        print(
-            f"{name}: p50 {statistics.median(seconds) * 1e6:.0f} us, max {max(seconds) * 1e6:.0f}"
-        )
