@@ -30,6 +30,8 @@ test: lint
 
 # Each leaves a table, benchmarks/results/NAME.json and NAME.png; about half an hour on two idle cores.
 bench: install
+	$(BIN)/python benchmarks/hop.py
+	$(BIN)/python benchmarks/writers_killed.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/statestream.py

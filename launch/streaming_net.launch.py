@@ -18,6 +18,7 @@ ARGUMENTS = {
     "mode": ("realtime", "realtime or lockstep"),
     "rollout": ("", "streaming, sequential, or a rollout table's path; empty: the file's"),
     "rate_hz": ("", "frames per second; empty: the network file's"),
+    "tuning": ("", "tuning file of streaming-net tune; empty: none"),
     "device": ("cpu", "torch device: cpu, cuda, cuda:0"),
     "use_sim_time": ("false", "follow /clock (ros2 bag play --clock)"),
     "params_file": ("", "YAML file with further parameters of the containers"),

@@ -34,7 +34,7 @@ def launch_processes(context: LaunchContext) -> list[Action]:
     path = find_network(given["network"]).resolve()
     spec = read_network_file(path)
     parameters: dict[str, Any] = {
-        name: given[name] for name in ("weights", "rollout", "device") if given[name]
+        name: given[name] for name in ("weights", "tuning", "rollout", "device") if given[name]
     }
     parameters["use_sim_time"] = _is_true(given, "use_sim_time")
     # SIGTERM ends launch without a word to its children: they watch for it themselves.
