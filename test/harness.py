@@ -135,6 +135,11 @@ def children_of(pid):
     return found
 
 
+def open_files():
+    """How many descriptors this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def wait_until(condition, timeout_s=20):
     """Poll a condition of another process; True if it came to hold."""
     end_s = time.monotonic() + timeout_s
@@ -142,5 +147,5 @@ def wait_until(condition, timeout_s=20):
         if condition():
             return True
         os.sched_yield()
-        time.sleep(0.02)
+        time.sleep(0.002)
     return False

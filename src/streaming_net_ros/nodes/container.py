@@ -188,7 +188,7 @@ class Container:
     @cached_property
     def lines(self) -> Lines:
         """The lines to other processes of this host; none until one is asked for."""
-        return Lines()
+        return Lines(lambda error: self.fail_with(error, "a state could not be taken in"))
 
     def tell_ledger_of(self, group: str, used: Tuned) -> None:
         """A group of this process is computed so: a replay must round as it does."""
@@ -267,10 +267,10 @@ class Container:
         if not self.pool.stop():
             self.node.get_logger().warning("a worker was still computing and is left behind")
         self._collector.release()
+        if "lines" in self.__dict__:
+            self.lines.close()  # its thread, too, may be at a frame that the ledger is told of
         if self.ledger is not None:
             self.ledger.close()
-        if "lines" in self.__dict__:
-            self.lines.close()
 
     def report(self) -> list[str]:
         """The cadence of every member, one line each."""

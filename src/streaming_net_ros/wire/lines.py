@@ -25,14 +25,15 @@ from typing import Any
 
 from streaming_net_ros.errors import TransportError
 
-WELCOME = b"."
 _BACKLOG = 64
 _MAX_TEXT = 1000
 _TIMEOUT_S = 2.0  # a busy process's thread waits for its turn of the interpreter
+_WELCOME, _RING_FOLLOWS = b".", b"ring"
 Lend = Callable[[], int]  # a new descriptor, closed after it was sent; may raise TransportError
 OnSaid = Callable[[str, bytes], None]  # (who, packet)
 OnPacket = Callable[[bytes], None]
 OnEnd = Callable[[], None]
+OnFailure = Callable[[BaseException], None]
 
 
 def line_name(domain_id: int, namespace: str, node: str) -> str:
@@ -49,6 +50,8 @@ class Outlet:
         self._lend = lend
         self._on_said = on_said
         self._lines: dict[socket.socket, str] = {}  # replaced, never changed: any thread may read
+        self._lock = threading.Lock()
+        self._has_ended = False
         self.dropped = 0
 
     @property
@@ -61,6 +64,10 @@ class Outlet:
         """True if anybody is."""
         return bool(self._lines)
 
+    def has(self, line: socket.socket) -> bool:
+        """Is this one of its lines?"""
+        return line in self._lines
+
     def send(self, packet: bytes) -> None:
         """Send a packet to all; one whose queue is full misses it (counted)."""
         for line in self._lines:
@@ -71,24 +78,22 @@ class Outlet:
             except OSError:
                 pass  # gone; the serving thread hears of it too
 
-    def admit(self, line: socket.socket) -> bool:
-        """Serving thread: somebody has connected. False if it is not served."""
-        line.settimeout(_TIMEOUT_S)
-        hearer = line.recv(_MAX_TEXT).decode(errors="replace")
-        if not hearer:
-            return False
+    def admit(self, line: socket.socket, hearer: str) -> bool:
+        """Serving thread: somebody asks for the ring. False if it is not served."""
         try:
             descriptors = [] if self._lend is None else [self._lend()]
         except TransportError as error:
             line.send(str(error).encode()[:_MAX_TEXT])
             return False
         try:
-            socket.send_fds(line, [WELCOME], descriptors)
+            socket.send_fds(line, [_RING_FOLLOWS if descriptors else _WELCOME], descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        self._lines = {**self._lines, line: hearer}
-        return True
+        with self._lock:
+            if not self._has_ended:
+                self._lines = {**self._lines, line: hearer}
+            return not self._has_ended
 
     def said(self, line: socket.socket, packet: bytes) -> None:
         """Serving thread: a hearer says something."""
@@ -97,18 +102,26 @@ class Outlet:
 
     def forget(self, line: socket.socket) -> None:
         """Serving thread: a line has ended."""
-        self._lines = {other: name for other, name in self._lines.items() if other is not line}
+        with self._lock:
+            self._lines = {other: name for other, name in self._lines.items() if other is not line}
 
     def end(self) -> list[socket.socket]:
         """Serve nobody any more; the lines that were open."""
-        lines, self._lines = list(self._lines), {}
+        with self._lock:
+            self._has_ended = True
+            lines, self._lines = list(self._lines), {}
         return lines
 
 
 class Lines:
-    """All lines of one process."""
+    """All lines of one process.
 
-    def __init__(self) -> None:
+    Args:
+        on_failure: called from the serving thread if what it called back raised; it goes on.
+    """
+
+    def __init__(self, on_failure: OnFailure) -> None:
+        self._on_failure = on_failure
         self._selector = selectors.DefaultSelector()
         self._lock = threading.RLock()
         self._listening: dict[Outlet, socket.socket] = {}
@@ -146,7 +159,8 @@ class Lines:
     def withdraw(self, outlet: Outlet) -> None:
         """Listen no more and end the outlet's lines."""
         with self._lock:
-            self._close(self._listening.pop(outlet))
+            if (listening := self._listening.pop(outlet, None)) is not None:
+                self._close(listening)
             for line in outlet.end():
                 self._close(line)
 
@@ -160,7 +174,9 @@ class Lines:
             self._close(line)
 
     def close(self) -> None:
-        """End all lines and the thread."""
+        """End all lines and the thread; once more does nothing."""
+        if self._is_ending:
+            return
         self._is_ending = True
         with contextlib.suppress(OSError):
             self._wake.send(b"!")
@@ -188,28 +204,35 @@ class Lines:
     def _run(self) -> None:
         while not self._is_ending:
             for key, _ in self._selector.select():
-                with contextlib.suppress(OSError):  # it was closed meanwhile
+                try:
                     key.data()
+                except OSError:
+                    pass  # it was closed meanwhile
+                except Exception as error:  # all other lines are served by this thread too
+                    self._on_failure(error)
 
     def _on_wake(self) -> None:
         self._woken.recv(64)
 
     def _on_asked(self, outlet: Outlet, listening: socket.socket) -> None:
+        """Whoever connects is heard when he says something: who does not costs nobody time."""
         line, _ = listening.accept()
-        try:
-            is_served = outlet.admit(line)
-        except OSError:
-            is_served = False
-        if is_served:
-            self._serve(line, lambda: self._on_said(outlet, line))
-        else:
-            line.close()
+        self._serve(line, lambda: self._on_said(outlet, line))
 
     def _on_said(self, outlet: Outlet, line: socket.socket) -> None:
-        if packet := self._received(line):
-            outlet.said(line, packet)
-        else:
+        """A hearer says who he is, and then whatever he has to say; nothing is the end of a line."""
+        said = self._received(line)
+        if not said:
             outlet.forget(line)
+        elif not outlet.has(line):
+            is_served = False
+            try:
+                is_served = outlet.admit(line, said.decode(errors="replace"))
+            finally:
+                if not is_served:
+                    self.hang_up(line)
+        else:
+            outlet.said(line, said)
 
     def _on_packet(self, line: socket.socket, on_packet: OnPacket, on_end: OnEnd) -> None:
         if packet := self._received(line):
@@ -269,9 +292,14 @@ def ask(name: str, hearer: str) -> tuple[socket.socket, int | None] | None:
     except OSError as error:
         line.close()
         raise TransportError(f"shared memory was asked for in vain ({error})") from None
-    if text == WELCOME:
+    if descriptors or text == _WELCOME:
         return line, descriptors[0] if descriptors else None
     line.close()
+    if text == _RING_FOLLOWS:
+        raise TransportError(
+            "the shared memory was lent and did not arrive",
+            remedy="this process may open more files: ulimit -n",
+        )
     if text:
         raise TransportError(text.decode(errors="replace"))
     return None

@@ -155,7 +155,7 @@ class RingReader(Ring):
             False if the state is not there whole: overwritten, or not yet written.
         """
         slot = number % self._slots
-        if self._sequences[slot] != 2 * number:
+        if number < 1 or self._sequences[slot] != 2 * number:  # 0 is of a slot never written
             return False
         self._order()
         np.copyto(into.view(np.uint8), self._cells[slot])
@@ -178,7 +178,11 @@ def _slots_at(slots: int) -> int:
 def _sealed_memory(size: int) -> tuple[int, mmap.mmap]:
     """Memory without a name: all of it is there (no fault later on), of a size that stays."""
     if not hasattr(os, "memfd_create"):
-        raise TransportError("this system has no memfd")
+        raise TransportError(
+            "no shared memory: this system has no memfd",
+            remedy="none is needed; messages are slower, and the parameter transport:=message "
+            "asks for them",
+        )
     descriptor = -1
     try:
         descriptor = os.memfd_create("streaming_net_ros", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
