@@ -83,6 +83,7 @@ class WorkerPool:
         self._members: dict[Member, _Known] = {}
         self._ready: dict[Member, None] = {}  # members that may have something to do, in order
         self._free = 0  # workers that are awake and will soon look for the next task
+        self._watched_ns = math.inf  # the deadline that a sleeping worker will wake for
         self._is_stopping = False
         self._of_thread = threading.local()
         self._threads = [
@@ -148,7 +149,8 @@ class WorkerPool:
             picked = None if self._is_stopping else self._pick(only_light=True)
             if picked is None:
                 self._free -= 1
-                if self._ready and not self._free:
+                # Whoever sleeps knows nothing of a deadline that was learned of here.
+                if not self._free and (self._ready or self._next_ns() < self._watched_ns):
                     self.lock.notify()
             return picked
 
@@ -163,8 +165,8 @@ class WorkerPool:
         is_free = False
         with torch.inference_mode():
             while (picked := self._next(is_free)) is not None:
-                is_free = not picked[0].is_heavy
-                self._do(*picked)
+                known, task, is_free = picked
+                self._do(known, task)
 
     def _do(self, known: _Known, task: Task) -> None:
         begun_ns = time.perf_counter_ns()
@@ -174,11 +176,15 @@ class WorkerPool:
             self._on_failure(error)
         known.add(time.perf_counter_ns() - begun_ns)
 
-    def _next(self, is_free: bool) -> tuple[_Known, Task] | None:
+    def _next(self, is_free: bool) -> tuple[_Known, Task, bool] | None:
         """Wait for a task; None: the pool ends.
 
         Args:
             is_free: this worker is among the free ones: its last task was light.
+
+        Returns:
+            The task, and whether the worker stays among the free ones: another thread may change
+            what is known of the member's costs at any time, so it is decided once.
         """
         with self.lock:
             self._free += not is_free
@@ -190,12 +196,12 @@ class WorkerPool:
                 self._free += 1
             if self._is_stopping:
                 return None
-            known, _ = picked
-            self._free -= known.is_heavy
+            is_free = not picked[0].is_heavy
+            self._free -= not is_free
             # Somebody else watches over deadlines while this one is busy, or shares the work.
             if not self._free or any(self._members[other].is_heavy for other in self._ready):
                 self.lock.notify()
-            return picked
+            return (*picked, is_free)
 
     def _pick(self, only_light: bool = False) -> tuple[_Known, Task] | None:
         """The next task of whoever is ready, the longest waiting first."""
@@ -215,13 +221,18 @@ class WorkerPool:
                 return known, task
         return None
 
-    def _wait_s(self) -> float:
-        """Until the next deadline of any member."""
+    def _next_ns(self) -> float:
+        """The next deadline of any member; infinite if there is none."""
         wake_at = [
             known.wake_at_ns for known in self._members.values() if known.wake_at_ns is not None
         ]
-        if not wake_at:
+        return min(wake_at, default=math.inf)
+
+    def _wait_s(self) -> float:
+        """Until the next deadline of any member."""
+        self._watched_ns = self._next_ns()
+        if math.isinf(self._watched_ns):
             return _MAX_WAIT_S
         if self.uses_sim_time:
             return _SIM_TIME_POLL_S  # ROS time may run at any pace; nothing tells when it jumps
-        return min(_MAX_WAIT_S, max(0.0, (min(wake_at) - self.now_ns()) / 1e9))
+        return min(_MAX_WAIT_S, max(0.0, (self._watched_ns - self.now_ns()) / 1e9))

@@ -1,0 +1,324 @@
+"""Workers: every task once, light ones by one thread, heavy ones by several, deadlines kept."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import wait_until
+from streaming_net_ros.nodes import workers
+from streaming_net_ros.nodes.workers import WorkerPool
+
+WAIT_S = 20  # for what must happen; nothing waits so long where the laws hold
+HEAVY_NS, LIGHT_NS = 10**9, 1000
+
+
+class Clock:
+    """ROS time, set by hand."""
+
+    def __init__(self):
+        self.ns = 0
+
+    def __call__(self):
+        return self.ns
+
+
+class Worked:
+    """A member with a queue of tasks, as groups have frames."""
+
+    def __init__(self, pool, cost_ns=None):
+        self.pool, self.tasks, self.wake_ns, self.asked = pool, [], None, 0
+        pool.add(self)
+        if cost_ns is not None:  # as if it had worked for long
+            self.cost(cost_ns)
+
+    def cost(self, cost_ns):
+        known = self.pool._members[self]
+        known.cost_ns = cost_ns
+        known.add = lambda took_ns: None  # it does not change, however busy this machine is
+
+    def next_task(self, now_ns):
+        self.asked += 1
+        if self.wake_ns is not None and now_ns >= self.wake_ns:
+            self.wake_ns = None
+            return self.due
+        return self.tasks.pop(0) if self.tasks else None
+
+    def wake_at_ns(self):
+        return self.wake_ns
+
+    def give(self, *tasks):
+        with self.pool.lock:
+            self.tasks += tasks
+            self.pool.wake(self)
+
+    def then_wake(self, task):
+        """The task, after which the member is ready again, as members do it."""
+
+        def run():
+            task()
+            with self.pool.lock:
+                self.pool.wake(self)
+
+        return run
+
+
+@contextmanager
+def a_pool(threads, now_ns=None, failures=None):
+    errors = [] if failures is None else failures
+    pool = WorkerPool(threads, 1, now_ns or Clock(), errors.append)
+    try:
+        yield pool
+    finally:
+        assert pool.stop(WAIT_S)
+    assert failures is not None or not errors
+
+
+def is_idle(pool):
+    """All threads are waiting, and nothing is ready."""
+    with pool.lock:
+        return pool._free == 0 and not pool._ready
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 4),
+    st.lists(
+        st.tuples(st.sampled_from([None, LIGHT_NS, HEAVY_NS]), st.integers(0, 8)), max_size=6
+    ),
+    st.booleans(),
+)
+def test_every_task_is_run_exactly_once_whatever_tasks_cost(threads, plan, helps):
+    with a_pool(threads) as pool:
+        pool.start()
+        members = [Worked(pool, cost_ns) for cost_ns, _ in plan]
+        runs = [[] for _ in plan]
+        for at, (_, count) in enumerate(plan):
+            member = members[at]
+            for number in range(count):
+                done = member.then_wake(lambda at=at, number=number: runs[at].append(number))
+                if helps and number % 2:
+                    with pool.helping():
+                        member.give(done)
+                else:
+                    member.give(done)
+        assert wait_until(lambda: [len(run) for run in runs] == [count for _, count in plan])
+        assert [sorted(run) for run in runs] == [list(range(count)) for _, count in plan]
+        assert wait_until(lambda: is_idle(pool))
+
+
+def test_light_tasks_are_never_run_by_two_threads_while_one_is_at_them():
+    with a_pool(3) as pool:
+        pool.start()
+        members = [Worked(pool, LIGHT_NS) for _ in range(4)]
+        assert wait_until(lambda: is_idle(pool))
+        at_it, most, done = [], [], queue.Queue()
+
+        def task():
+            at_it.append(threading.current_thread())
+            most.append(len(at_it))
+            for _ in range(100):
+                pass
+            at_it.pop()
+            done.put(threading.current_thread())
+
+        for _ in range(50):
+            for member in members:
+                member.give(member.then_wake(task))
+        for _ in range(200):
+            done.get(timeout=WAIT_S)
+        assert max(most) == 1
+
+
+def test_heavy_tasks_are_run_by_as_many_threads_as_there_are():
+    with a_pool(3) as pool:
+        pool.start()
+        together = threading.Barrier(3)
+        for cost_ns in (HEAVY_NS, HEAVY_NS, math.inf):  # who is not known may be heavy
+            member = Worked(pool, cost_ns)
+            member.give(lambda: together.wait(WAIT_S))
+        assert wait_until(lambda: is_idle(pool) and not together.broken)
+
+
+def test_a_light_task_is_run_while_all_others_are_busy():
+    with a_pool(2) as pool:
+        pool.start()
+        begun, over, done = threading.Event(), threading.Event(), threading.Event()
+        heavy, light = Worked(pool, HEAVY_NS), Worked(pool, LIGHT_NS)
+        heavy.give(lambda: begun.set() or over.wait(WAIT_S))
+        assert begun.wait(WAIT_S)
+        light.give(done.set)
+        assert done.wait(WAIT_S) and not over.is_set()
+        over.set()
+
+
+def test_one_that_helps_does_the_light_tasks_and_leaves_the_heavy_ones():
+    with a_pool(1) as pool:
+        pool.start()
+        ran = queue.Queue()
+        members = {cost_ns: Worked(pool, cost_ns) for cost_ns in (LIGHT_NS, HEAVY_NS)}
+        assert wait_until(lambda: is_idle(pool))
+        with pool.helping():
+            for cost_ns, member in members.items():
+                member.give(lambda c=cost_ns: ran.put((c, threading.current_thread().name)))
+        done = dict(ran.get(timeout=WAIT_S) for _ in range(2))
+        assert done == {LIGHT_NS: threading.current_thread().name, HEAVY_NS: "worker-0"}
+
+
+def test_one_that_helps_does_them_though_the_news_were_bad():
+    with a_pool(1) as pool:
+        light, done = Worked(pool, LIGHT_NS), []
+        with pytest.raises(KeyError), pool.helping():
+            light.give(lambda: done.append(None))
+            raise KeyError
+        assert done == [None] and pool._free == 0
+
+
+def test_one_that_helps_does_nothing_for_a_pool_that_ends():
+    with a_pool(1) as pool:
+        light = Worked(pool, LIGHT_NS)
+        pool.stop()
+        with pool.helping():
+            light.give(lambda: pytest.fail("a task after the end"))
+        assert pool._free == 0
+
+
+# --- deadlines --------------------------------------------------------------------------------
+
+
+def real_ns():
+    import time
+
+    return time.monotonic_ns()
+
+
+def test_a_deadline_is_kept_while_all_other_workers_are_busy():
+    with a_pool(2, real_ns) as pool:
+        pool.start()
+        begun, over, met = threading.Event(), threading.Event(), threading.Event()
+        heavy, waiting = Worked(pool, HEAVY_NS), Worked(pool, LIGHT_NS)
+        waiting.due = met.set
+        heavy.give(lambda: begun.set() or over.wait(WAIT_S))
+        assert begun.wait(WAIT_S)
+        waiting.wake_ns = real_ns() + 10_000_000
+        waiting.give()
+        assert met.wait(WAIT_S) and not over.is_set()
+        over.set()
+
+
+@pytest.mark.parametrize("uses_sim_time", [False, True])
+@pytest.mark.parametrize("helps", [False, True])
+def test_a_deadline_that_is_set_while_all_sleep_wakes_one_in_time(
+    helps, uses_sim_time, monkeypatch
+):
+    """Also if it was one that helps who learned of it: he goes, and all others sleep."""
+    monkeypatch.setattr(workers, "_MAX_WAIT_S", 10 * WAIT_S)  # who oversleeps is late for ever
+    with a_pool(1, real_ns) as pool:
+        pool.uses_sim_time = uses_sim_time
+        pool.start()
+        met, waiting = threading.Event(), Worked(pool, LIGHT_NS)
+        waiting.due = met.set
+        assert wait_until(lambda: is_idle(pool) and waiting.asked > 0)
+        waiting.wake_ns = real_ns() + 10_000_000
+        if helps:
+            with pool.helping():
+                waiting.give()
+        else:
+            waiting.give()
+        assert met.wait(WAIT_S)
+        with pool.lock:
+            pool.lock.notify_all()
+
+
+def test_a_deadline_counts_by_the_clock_of_the_pool():
+    clock = Clock()
+    with a_pool(1, clock) as pool:
+        pool.uses_sim_time = True
+        pool.start()
+        met, waiting = threading.Event(), Worked(pool, LIGHT_NS)
+        waiting.due, waiting.wake_ns = met.set, 10**15
+        waiting.give()
+        asked = wait_until(lambda: is_idle(pool)) and waiting.asked
+        assert not met.is_set()
+        clock.ns = 10**15
+        assert met.wait(WAIT_S) and waiting.asked == asked + 1
+
+
+# --- bookkeeping ------------------------------------------------------------------------------
+
+
+def test_a_cost_that_changes_while_its_worker_begins_leaves_the_count_right():
+    """Two threads may be at one member: what one learns, the other must not count by."""
+    with a_pool(1) as pool:
+        member, done = Worked(pool, HEAVY_NS), threading.Event()
+        known, pick = pool._members[member], pool._next
+
+        def then_it_is_light(is_free):
+            picked = pick(is_free)
+            if picked is not None:
+                known.cost_ns = LIGHT_NS
+            return picked
+
+        pool._next = then_it_is_light
+        pool.start()
+        member.give(done.set)
+        assert done.wait(WAIT_S)
+        assert wait_until(lambda: is_idle(pool))
+
+
+def test_what_a_task_raises_is_told_and_the_worker_goes_on():
+    failures = []
+    with a_pool(1, failures=failures) as pool:
+        pool.start()
+        done, member = threading.Event(), Worked(pool)
+        member.give(member.then_wake(lambda: None), lambda: 1 // 0)
+        assert wait_until(lambda: failures)
+        member.give(done.set)
+        assert done.wait(WAIT_S)
+    assert isinstance(failures[0], ZeroDivisionError)
+
+
+def test_one_that_is_removed_is_asked_no_more():
+    with a_pool(1) as pool:
+        pool.start()
+        member = Worked(pool)
+        assert wait_until(lambda: is_idle(pool))
+        pool.remove(member)
+        asked = member.asked
+        member.give(lambda: pytest.fail("a task of one that was removed"))
+        assert wait_until(lambda: is_idle(pool)) and member.asked == asked
+
+
+def test_stop_ends_all_threads_and_says_if_one_is_still_at_a_task():
+    over, begun = threading.Event(), threading.Event()
+    pool = WorkerPool(3, 1, Clock(), lambda error: None)
+    pool.start()
+    Worked(pool).give(lambda: begun.set() or over.wait(WAIT_S))
+    assert begun.wait(WAIT_S)
+    assert not pool.stop(timeout_s=0.0)
+    over.set()
+    assert pool.stop(WAIT_S)
+    assert not any(thread.is_alive() for thread in pool._threads)
+
+
+def test_a_usual_cost_falls_fast_and_rises_slowly():
+    pool = WorkerPool(1, 1, Clock(), lambda error: None)
+    member = Worked(pool)
+    known = pool._members[member]
+    assert known.is_heavy  # nothing is known
+    known.add(LIGHT_NS)
+    assert not known.is_heavy
+    known.add(workers._HEAVY_NS * 10)  # disturbed once
+    assert not known.is_heavy
+    for _ in range(50):
+        known.add(workers._HEAVY_NS * 2)
+    assert known.is_heavy
+    for _ in range(6):
+        known.add(LIGHT_NS)
+    assert not known.is_heavy
