@@ -149,6 +149,12 @@ def test_the_window_changes_no_bit(window, write_network, namespace, tiny):
     check_equal(*stream(path, namespace, False, window_frames=window))
 
 
+def test_so_it_does_with_messages_alone(write_network, namespace, tiny):
+    """Between processes states take shared memory by themselves; here they may not."""
+    path = write_network(tiny)
+    check_equal(*stream(path, namespace, True, transport="message"))
+
+
 def test_half_precision_states_are_equal_too(write_network, namespace, tiny):
     path = write_network({**tiny, "state_dtype": "float16"})
     check_equal(*stream(path, namespace, False))

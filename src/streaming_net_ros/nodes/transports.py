@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 Transport = Literal["none yet", "shared_memory", "message"]
 Take = Callable[[Tensor, int, Origin, int | None], None]  # (batch, stamp, origin, time of sending)
+_ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
 _GHOST_S = 6.0  # a killed process stays in the ROS graph for so long (config/fastdds.xml: 5 s)
 
 
@@ -157,7 +158,7 @@ class StateHearer:
     Attributes:
         reason: why states come as messages.
         is_fallback: true if there is shared memory, and it could not be used.
-        lost: states that were overwritten before they were read.
+        lost: states that were overwritten before they were read, or whose notice was missed.
     """
 
     def __init__(
@@ -178,7 +179,8 @@ class StateHearer:
         self._ring: RingReader | None = None
         self._spare = self._fresh()
         self._states: Subscription | None = None
-        self._no_messages_until_s = 0.0
+        self._no_messages_until_s = self._no_question_until_s = 0.0
+        self._newest = 0  # number of the newest state of this ring that was told of
         self.reason = ""
         self.is_fallback = False
         self.lost = 0
@@ -219,7 +221,7 @@ class StateHearer:
         if self.lost:
             health.values[f"overwritten/{self._source}"] = str(self.lost)
             health.warnings.append(
-                f"{self.lost} states of '{self._source}' were overwritten before they were read"
+                f"{self.lost} states of '{self._source}' were overwritten or missed"
             )
 
     def close(self) -> None:
@@ -235,10 +237,17 @@ class StateHearer:
     @property
     def _may_choose(self) -> bool:
         """In lockstep a choice stands: no state may be lost, or come twice."""
-        return self._states is None or self._container.settings.mode == "realtime"
+        if self._states is None:
+            return True
+        is_realtime = self._container.settings.mode == "realtime"
+        return is_realtime and time.monotonic() >= self._no_question_until_s
 
     def _connect(self) -> bool:
-        """Ask for the ring; one that is there and cannot be used is a fallback."""
+        """Ask for the ring; one that is there and cannot be used is a fallback.
+
+        Returns:
+            True if somebody has answered, and a way is chosen.
+        """
         try:
             given = ask(self._container.line_name(self._source), self._node.get_name())
             if given is None:
@@ -260,8 +269,10 @@ class StateHearer:
                     f"states of '{self._source}' come as messages: {error}"
                 )
             self.is_fallback = True
+            self._no_question_until_s = time.monotonic() + _ASK_AGAIN_S
             self._hear_messages(str(error))
-            return False
+            return True
+        self._newest = 0
         self._line, self._ring = line, ring
         self.reason, self.is_fallback = "", False
         self._container.lines.hear(line, self._on_notice, self._on_end)
@@ -297,12 +308,16 @@ class StateHearer:
         except TransportError as error:
             self._refuse(StateError(str(error), where=f"line of {self._source}"))
             return
+        if self._newest and notice.number > self._newest + 1:
+            missed = notice.number - self._newest - 1
+            self._lose(missed, f"{missed} states before state {notice.number} were missed")
+        self._newest = notice.number
         payload, numbers = self._spare
         if ring.read(notice.number, numbers):
             with self._container.pool.helping():
                 self._hand_on(payload, notice.stamp_ns, notice.origin, notice.sent_ns)
         else:
-            self._lose(notice.number)
+            self._lose(1, f"state {notice.number} was overwritten before it was read")
         self._spare = self._fresh()  # for the next state, when nobody waits for it
 
     def _fresh(self) -> tuple[Tensor, NDArray[Any]]:
@@ -319,10 +334,9 @@ class StateHearer:
         self._no_messages_until_s = time.monotonic() + _GHOST_S
         self._line = self._ring = None
 
-    def _lose(self, number: int) -> None:
-        self.lost += 1
+    def _lose(self, count: int, what: str) -> None:
+        self.lost += count
         where = f"edge {self._source} -> {self._node.get_name()}"
-        what = f"state {number} was overwritten before it was read"
         self._node.get_logger().warning(f"{where}: {what}", throttle_duration_sec=1.0)
         if self._container.settings.mode == "lockstep":
             self._container.fail(RunError(f"{what}, in lockstep", where=where))
