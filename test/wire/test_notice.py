@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from streaming_net_ros.errors import TransportError
 from streaming_net_ros.frames import Origin
-from streaming_net_ros.wire import Notice, pack_notice, read_notice
+from streaming_net_ros.wire import (
+    Notice,
+    pack_notice,
+    pack_progress,
+    read_notice,
+    read_progress,
+)
 
 times = st.integers(-(2**63), 2**63 - 1)
 notices = st.builds(
@@ -58,3 +64,14 @@ def test_a_share_that_is_none_is_refused(held, notice):
 def test_what_has_unknown_fields_is_refused(has, notice):
     with pytest.raises(TransportError, match="no notice"):
         read_notice(pack_notice(notice)[:-1] + bytes([has]))
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_progress_comes_back_as_it_was(stamp_ns):
+    assert read_progress(pack_progress(stamp_ns)) == stamp_ns
+
+
+@given(st.binary(max_size=40).filter(lambda packet: len(packet) != 8))
+def test_other_bytes_are_no_progress(packet):
+    with pytest.raises(TransportError, match="no progress"):
+        read_progress(packet)

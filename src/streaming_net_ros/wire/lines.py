@@ -220,7 +220,7 @@ class Lines:
         self._serve(line, lambda: self._on_said(outlet, line))
 
     def _on_said(self, outlet: Outlet, line: socket.socket) -> None:
-        """A hearer says who he is, and then whatever he has to say; nothing is the end of a line."""
+        """A hearer says who he is, then what he has to say; nothing is the end of a line."""
         said = self._received(line)
         if not said:
             outlet.forget(line)
