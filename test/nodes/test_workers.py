@@ -136,6 +136,23 @@ def test_light_tasks_are_never_run_by_two_threads_while_one_is_at_them():
         assert max(most) == 1
 
 
+def test_one_that_comes_from_a_heavy_task_leaves_the_light_ones_to_who_is_at_them():
+    with a_pool(2) as pool:
+        pool.start()
+        steps = {name: (threading.Event(), threading.Event()) for name in ("heavy", "light")}
+        for name, cost_ns in (("heavy", HEAVY_NS), ("light", LIGHT_NS)):
+            begun, over = steps[name]
+            Worked(pool, cost_ns).give(lambda b=begun, o=over: b.set() or o.wait(WAIT_S))
+            assert begun.wait(WAIT_S)
+        done, other = threading.Event(), Worked(pool, LIGHT_NS)
+        other.give(done.set)
+        steps["heavy"][1].set()
+        assert wait_until(lambda: len(pool.lock._waiters) == 1)  # it sleeps, and took nothing
+        assert not done.is_set()
+        steps["light"][1].set()
+        assert done.wait(WAIT_S)
+
+
 def test_heavy_tasks_are_run_by_as_many_threads_as_there_are():
     with a_pool(3) as pool:
         pool.start()
