@@ -39,7 +39,7 @@ SLOTS = 4
 
 def write(name: str, numbers: int) -> None:
     """The child: write until killed, a few states ahead of what a slow reader could take."""
-    lines, ring = Lines(), RingWriter(SLOTS, numbers * 4)
+    lines, ring = Lines(_fail), RingWriter(SLOTS, numbers * 4)
     outlet = lines.offer("\0" + name, ring.descriptor)
     value = 0
     while not outlet.is_heard:
@@ -48,6 +48,10 @@ def write(name: str, numbers: int) -> None:
         value = (value + 1) % 65536
         number = ring.write(np.full(numbers, value, np.float32))
         outlet.send(pack_notice(Notice(number, value, Origin(0, 0), None)))
+
+
+def _fail(error: BaseException) -> None:
+    sys.exit(f"the writer failed: {error}")
 
 
 def start(name: str, numbers: int) -> subprocess.Popen[bytes]:

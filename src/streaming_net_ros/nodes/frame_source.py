@@ -412,6 +412,7 @@ class FrameSource(MemberNode):
                 "paused": str(self._paused).lower(),
             }
         )
+        health.warnings += [s.refusal for s in self._senders.values() if s.refusal]
         if dropped:
             health.warnings.append(f"{dropped} images dropped")
         if foreign:

@@ -323,6 +323,8 @@ class LayerGroupNode(MemberNode):
                 }
             )
             self._tell_edges(health)
+        if self._sender.refusal:
+            health.warnings.append(self._sender.refusal)
         if self._backend_reason:
             health.warnings.append(self._backend_reason)
         if cadence.held:

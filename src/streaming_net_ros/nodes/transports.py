@@ -68,6 +68,7 @@ class StateSender:
 
     Attributes:
         states: publishes them as messages.
+        refusal: why nobody can have them in shared memory; empty if all can who may.
     """
 
     def __init__(self, node: Node, name: str, container: Container) -> None:
@@ -78,6 +79,7 @@ class StateSender:
         self._lock = threading.Lock()
         self._ring: RingWriter | None = None
         self._outlet: Outlet | None = None
+        self.refusal = ""
         if container.settings.transport == "auto" and container.hearers_outside(name):
             self._offer()  # before the topic exists: who finds the topic must find the ring
         self.states: Publisher = node.create_publisher(
@@ -135,7 +137,8 @@ class StateSender:
             name = self._container.line_name(self._form.name)
             self._outlet = self._container.lines.offer(name, self._lend)
         except TransportError as error:
-            self._node.get_logger().warning(f"states leave as messages: {error}")
+            self.refusal = f"states leave as messages: {error}"
+            self._node.get_logger().warning(self.refusal)
 
     def _lend(self) -> int:
         """The lines' thread: the ring is made when the first one asks for it."""

@@ -215,8 +215,12 @@ class WorkerPool:
             if only_light if known.is_heavy else leaves_light:
                 continue
             del self._ready[member]
-            task = member.next_task(now_ns)
-            known.wake_at_ns = None if task else member.wake_at_ns()
+            try:
+                task = member.next_task(now_ns)
+                known.wake_at_ns = None if task else member.wake_at_ns()
+            except Exception as error:  # told, like a task's: a worker must outlive it
+                self._on_failure(error)
+                continue
             if task is not None:
                 return known, task
         return None
