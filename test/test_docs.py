@@ -230,7 +230,7 @@ def test_every_key_of_diagnostics_stands_in_the_docs(write_network, tiny, namesp
             robot.look()
             assert robot.hears(answers)
         keys = {named(key) for member in container.members for key in member.health().values}
-    only_in_trouble = {"held", "absent", "hop_ms"}
+    only_in_trouble = {"held", "absent", "hop_ms", "transport_reason", "overwritten"}
     assert keys <= told and told <= keys | only_in_trouble
 
 

@@ -72,7 +72,11 @@ class GroupFigures:
 
         Fewer threads are plainer than more, and backends as they are listed.
         """
-        within = {w: f.median_ms for w, f in self.by_way.items() if f.deviation <= tolerance}
+        within = {
+            way: figure.median_ms
+            for way, figure in self.by_way.items()
+            if figure.deviation <= tolerance or way == PLAIN  # what all others are compared with
+        }
         enough_ms = min(within.values()) / WORTH_IT
         near = [way for way, median_ms in within.items() if median_ms <= enough_ms]
         return min(near, key=lambda way: (way.torch_threads, BACKENDS.index(way.backend)))

@@ -27,6 +27,7 @@ from streaming_net_ros.nodes.host import Host, has_ended
 from streaming_net_ros.nodes.memory import keep_memory
 from streaming_net_ros.nodes.peers import Peers, who_lives
 from streaming_net_ros.nodes.settings import Settings, declare_settings
+from streaming_net_ros.theory import first_frames
 from streaming_net_ros.wire import Lines, line_name
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 CONTAINER = "container"
 _DIAGNOSTICS_PERIOD_S = 1.0
+_LATE_FRAMES = 8
 _DISCOVERY_S = 1.0  # how long a container looks for a twin before it joins
 
 
@@ -160,11 +162,32 @@ class Container:
         """The rate to keep; lockstep has none."""
         return self.grid.rate_hz if self.settings.mode == "realtime" else None
 
-    @property
+    @cached_property
     def queue_depth(self) -> int:
-        """Messages of one topic that may be outstanding: the flow window and the longest delay."""
+        """Messages of one topic that may be outstanding.
+
+        The source runs ahead of every group by the flow window, counted in images. A group that
+        hears a deep and a short path is that much further behind the deep one's newest state.
+        """
         window = self.settings.window_frames or len(self.rules) + 1
-        return window + self.rollout.max_delay + 2
+        first = first_frames(self.rollout)
+        ahead = max(
+            first[edge.source] + self.rollout.delay(edge.source, edge.target) - first[edge.target]
+            for edge in self.rollout.graph.edges
+        )
+        return window + max(ahead, self.rollout.max_delay) + 2
+
+    @property
+    def ring_slots(self) -> int:
+        """States that a ring holds; in realtime nobody needs one that is some frames late."""
+        if self.settings.mode == "lockstep":
+            return self.queue_depth
+        return min(self.queue_depth, self.rollout.max_delay + _LATE_FRAMES)
+
+    @property
+    def patience_s(self) -> float:
+        """How long another process may take to answer while callbacks wait for it."""
+        return 2.0 if self.settings.mode == "lockstep" else 0.2
 
     @property
     def hears_progress(self) -> bool:

@@ -184,11 +184,12 @@ class FrameSource(MemberNode):
         )
 
     def _on_progress(self, message: Header) -> None:
-        """From a group that tells it in no other way: these may have told more by now."""
-        group = message.frame_id
+        """A "ready" that took this way may come late, after progress that took a shorter one."""
+        group, stamp_ns = message.frame_id, read_stamp_ns(message.stamp)
         is_on_line = self._outlet is not None and group in self._outlet.hearers
-        if not is_on_line and group not in self.container.member_names:
-            self._progressed(group, read_stamp_ns(message.stamp))
+        tells_shorter = is_on_line or group in self.container.member_names
+        if not (tells_shorter and stamp_ns == topics.READY_NS):
+            self._progressed(group, stamp_ns)
 
     def _on_said(self, group: str, packet: bytes) -> None:
         """The lines' thread: progress of a group of another process on this host."""

@@ -27,7 +27,7 @@ from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.responses import Responder
 from streaming_net_ros.nodes.telling import Inputs, Telling, inputs_at
 from streaming_net_ros.nodes.transports import StateHearer, StateSender
-from streaming_net_ros.nodes.workers import Task
+from streaming_net_ros.nodes.workers import Aside, Task
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
@@ -190,7 +190,11 @@ class LayerGroupNode(MemberNode):
         if (telling := self._telling.next_task()) is not None:
             return telling
         job = self._mailbox.next_job(now_ns)
-        return None if job is None else partial(self._compute, self._mailbox, job)
+        if job is None:
+            return None
+        # To repeat a state takes no time, and says nothing of what computing one takes.
+        kind = partial if job.repeated is None else Aside
+        return kind(self._compute, self._mailbox, job)
 
     def wake_at_ns(self) -> int | None:
         """Realtime: the deadline of the next frame."""

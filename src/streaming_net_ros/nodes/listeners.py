@@ -1,6 +1,6 @@
 """Who listens to a publisher, asked rarely: the question costs as much as a small layer.
 
-The answer is a few milliseconds old. That loses nothing: who must hear from the first frame on is
+The answer is 20 ms old at most. That loses nothing: who must hear from the first frame on is
 matched before it (``peers``), and nothing is asked here before that.
 """
 

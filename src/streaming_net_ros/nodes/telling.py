@@ -10,23 +10,25 @@ a task of its own; of one group, one at a time, in the order of frames.
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from std_msgs.msg import Header
 from torch import Tensor
 
+from streaming_net_ros.errors import TransportError
 from streaming_net_ros.frames import Arrival, FrameTally, Job
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network.measured import edge_name, group_name, measured_names
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.debug import DebugTopics
 from streaming_net_ros.nodes.listeners import Listeners
-from streaming_net_ros.nodes.workers import Task
+from streaming_net_ros.nodes.transports import ASK_AGAIN_S
+from streaming_net_ros.nodes.workers import Aside, Task
 from streaming_net_ros.wire import ask, pack_progress, say, write_stamp_ns
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Telling:
         self._untold: deque[Task] = deque()
         self._is_at_it = False
         self._line: socket.socket | None = None
+        self._no_question_until_s = 0.0
         self.look()
 
     def begin(self, tally: FrameTally) -> None:
@@ -111,7 +114,7 @@ class Telling:
         if self._hears_progress or self.debug.is_heard:
             numbers = self._numbers(job, inputs, work_ns) if self.debug.is_heard else {}
             stamp_ns = self._container.grid.stamp_ns(job.frame)
-            self._untold.append(partial(self._tell, stamp_ns, numbers, self._untold))
+            self._untold.append(Aside(self._tell, stamp_ns, numbers, self._untold))
 
     def next_task(self) -> Task | None:
         """What is to be told next, if nothing is being told."""
@@ -122,11 +125,19 @@ class Telling:
 
     def look(self) -> None:
         """Executor thread: get a line to the frame source, if it is on this host."""
-        if self._line is None and self._container.may_have_line_to(FRAME_SOURCE):
-            given = ask(self._container.line_name(FRAME_SOURCE), self._name)
-            if given is not None:
-                self._line, _ = given
-                self._container.lines.hear(self._line, lambda packet: None, self._on_end)
+        is_wanted = self._line is None and self._container.may_have_line_to(FRAME_SOURCE)
+        if not is_wanted or time.monotonic() < self._no_question_until_s:
+            return
+        try:
+            name = self._container.line_name(FRAME_SOURCE)
+            given = ask(name, self._name, self._container.patience_s)
+        except TransportError as error:  # until then it is told on the topic
+            self._node.get_logger().warning(f"progress leaves as messages: {error}")
+            self._no_question_until_s = time.monotonic() + ASK_AGAIN_S
+            return
+        if given is not None:
+            self._line, _ = given
+            self._container.lines.hear(self._line, lambda packet: None, self._on_end)
 
     def tell_progress(self, stamp_ns: int) -> None:
         """Say that a frame is finished. Any thread.

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 Transport = Literal["none yet", "shared_memory", "message"]
 Take = Callable[[Tensor, int, Origin, int | None], None]  # (batch, stamp, origin, time of sending)
-_ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
+ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
 _GHOST_S = 6.0  # a killed process stays in the ROS graph for so long (config/fastdds.xml: 5 s)
 
 
@@ -115,8 +115,10 @@ class StateSender:
         """
         sent_ns = system_ns() if self._stamps_time else None
         if self._outlet is not None and self._outlet.is_heard and self._ring is not None:
-            number = self._ring.write(payload)
-            self._outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
+            # A job of before a reset may still be at it.
+            with self._lock:
+                number = self._ring.write(payload)
+                self._outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
         if self._has_listeners:
             write_state(self._message, self._form, payload, stamp_ns, origin, sent_ns=sent_ns)
             self.states.publish(self._message)
@@ -144,7 +146,7 @@ class StateSender:
         """The lines' thread: the ring is made when the first one asks for it."""
         with self._lock:
             if self._ring is None:
-                self._ring = RingWriter(self._container.queue_depth, self._form.size_bytes)
+                self._ring = RingWriter(self._container.ring_slots, self._form.size_bytes)
             return self._ring.descriptor()
 
 
@@ -211,8 +213,11 @@ class StateHearer:
                 self._states = None
         elif self._container.settings.transport == "message":
             self._hear_messages("parameter transport")
-        elif self._may_choose and not self._connect() and self._is_there():
-            self._hear_messages("no line to its process: another host")
+        elif self._may_choose:
+            # Looked at before it is asked: who is found in the graph has offered its ring already.
+            is_there = self._is_there()
+            if not self._connect() and is_there:
+                self._hear_messages("no line to its process: another host")
 
     def health(self, health: Health) -> None:
         """Adds what is to be said of this edge."""
@@ -252,7 +257,8 @@ class StateHearer:
             True if somebody has answered, and a way is chosen.
         """
         try:
-            given = ask(self._container.line_name(self._source), self._node.get_name())
+            name = self._container.line_name(self._source)
+            given = ask(name, self._node.get_name(), self._container.patience_s)
             if given is None:
                 return False
             line, descriptor = given
@@ -272,7 +278,7 @@ class StateHearer:
                     f"states of '{self._source}' come as messages: {error}"
                 )
             self.is_fallback = True
-            self._no_question_until_s = time.monotonic() + _ASK_AGAIN_S
+            self._no_question_until_s = time.monotonic() + ASK_AGAIN_S
             self._hear_messages(str(error))
             return True
         self._newest = 0

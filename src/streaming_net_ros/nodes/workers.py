@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -22,6 +23,10 @@ _MAX_WAIT_S = 0.5
 _SIM_TIME_POLL_S = 0.002
 _HEAVY_NS = 300_000  # a task worth another thread: to wake one takes about a quarter of that
 _FALL, _RISE = 0.2, 0.02  # weight of the last task in a member's usual cost
+
+
+class Aside(partial[None]):
+    """A task that tells nothing of what its member's tasks usually cost."""
 
 
 class Member(Protocol):
@@ -82,6 +87,7 @@ class WorkerPool:
         self._on_failure = on_failure
         self._members: dict[Member, _Known] = {}
         self._ready: dict[Member, None] = {}  # members that may have something to do, in order
+        self._light_since_ns = math.inf  # when the light task under way began; infinite: none
         self._free = 0  # workers that are awake and will soon look for the next task
         self._watched_ns = math.inf  # the deadline that a sleeping worker will wake for
         self._is_stopping = False
@@ -125,8 +131,12 @@ class WorkerPool:
         if known is None:
             return
         self._ready[member] = None
-        if known.is_heavy or not self._free:
+        if known.is_heavy or not self._free or self._is_light_overdue():
             self.lock.notify()
+
+    def _is_light_overdue(self) -> bool:
+        """Has the worker at the light tasks been at one of them for longer than they take?"""
+        return time.perf_counter_ns() - self._light_since_ns > _HEAVY_NS
 
     @contextmanager
     def helping(self) -> Iterator[None]:
@@ -170,11 +180,17 @@ class WorkerPool:
 
     def _do(self, known: _Known, task: Task) -> None:
         begun_ns = time.perf_counter_ns()
+        is_light = not known.is_heavy
+        if is_light:
+            self._light_since_ns = begun_ns
         try:
             task()
         except Exception as error:  # a worker must outlive any task
             self._on_failure(error)
-        known.add(time.perf_counter_ns() - begun_ns)
+        if is_light:
+            self._light_since_ns = math.inf
+        if not isinstance(task, Aside):
+            known.add(time.perf_counter_ns() - begun_ns)
 
     def _next(self, is_free: bool) -> tuple[_Known, Task, bool] | None:
         """Wait for a task; None: the pool ends.
@@ -209,7 +225,8 @@ class WorkerPool:
         for member, known in self._members.items():
             if known.wake_at_ns is not None and known.wake_at_ns <= now_ns:
                 self._ready.setdefault(member)
-        leaves_light = self._free > 1  # another worker is at the light tasks: two would fight
+        # Another worker is at the light tasks, and two would fight; unless it is stuck in one.
+        leaves_light = self._free > 1 and not self._is_light_overdue()
         for member in list(self._ready):
             known = self._members[member]
             if only_light if known.is_heavy else leaves_light:
@@ -239,4 +256,6 @@ class WorkerPool:
             return _MAX_WAIT_S
         if self.uses_sim_time:
             return _SIM_TIME_POLL_S  # ROS time may run at any pace; nothing tells when it jumps
-        return min(_MAX_WAIT_S, max(0.0, (self._watched_ns - self.now_ns()) / 1e9))
+        # What is ready was left to another worker: look again when that one may be stuck.
+        least_s = _HEAVY_NS / 1e9 if self._ready else 0.0
+        return min(_MAX_WAIT_S, max(least_s, (self._watched_ns - self.now_ns()) / 1e9))

@@ -266,12 +266,15 @@ def say(line: socket.socket, packet: bytes) -> bool:
     return True
 
 
-def ask(name: str, hearer: str) -> tuple[socket.socket, int | None] | None:
+def ask(
+    name: str, hearer: str, timeout_s: float = _TIMEOUT_S
+) -> tuple[socket.socket, int | None] | None:
     """Connect to a sender of this host.
 
     Args:
         name: of the sender's line.
         hearer: who asks.
+        timeout_s: how long a sender that does not answer is waited for.
 
     Returns:
         The line and a descriptor of what is lent, if anything is, both for the caller to close;
@@ -281,7 +284,7 @@ def ask(name: str, hearer: str) -> tuple[socket.socket, int | None] | None:
         TransportError: the sender cannot lend its ring, and why.
     """
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    line.settimeout(_TIMEOUT_S)
+    line.settimeout(timeout_s)
     descriptors: list[int] = []
     try:
         line.connect(name)
@@ -292,9 +295,11 @@ def ask(name: str, hearer: str) -> tuple[socket.socket, int | None] | None:
     except OSError as error:
         line.close()
         raise TransportError(f"shared memory was asked for in vain ({error})") from None
-    if descriptors or text == _WELCOME:
+    if text in (_WELCOME, _RING_FOLLOWS)[: 1 + bool(descriptors)]:
         return line, descriptors[0] if descriptors else None
     line.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
     if text == _RING_FOLLOWS:
         raise TransportError(
             "the shared memory was lent and did not arrive",
