@@ -45,8 +45,7 @@ def line_name(domain_id: int, namespace: str, node: str) -> str:
 class Outlet:
     """The listening end: everybody who is connected."""
 
-    def __init__(self, name: str, lend: Lend | None, on_said: OnSaid | None) -> None:
-        self.name = name
+    def __init__(self, lend: Lend | None, on_said: OnSaid | None) -> None:
         self._lend = lend
         self._on_said = on_said
         self._lines: dict[socket.socket, str] = {}  # replaced, never changed: any thread may read
@@ -151,7 +150,7 @@ class Lines:
                 f"no shared memory under this name ({error.strerror})",
                 remedy="does another copy of the network run here?",
             ) from None
-        outlet = Outlet(name, lend, on_said)
+        outlet = Outlet(lend, on_said)
         self._listening[outlet] = listening
         self._serve(listening, lambda: self._on_asked(outlet, listening))
         return outlet
