@@ -36,7 +36,7 @@ def network_path(net: str) -> Path:
 def frames_for(bound: Bound, seconds: float) -> int:
     """Images that take about so long at the bound; enough to fill the pipe, and not too many."""
     fill = 5 * len(bound.seconds)
-    return min(max(round(seconds * bound.frames_per_s), 40 + fill), 400 + fill)
+    return min(max(round(seconds * bound.frames_per_s), 40 + fill), 2000 + fill)
 
 
 def measure(net: str, seconds: float, processes_up_to: int) -> dict[str, Any]:

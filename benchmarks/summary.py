@@ -78,9 +78,11 @@ def statestream_lines(folder: Path, repeats: str) -> list[tuple[str, str, str]]:
     return lines
 
 
-def peer_lines(folder: Path) -> list[tuple[str, str, str]]:
+def peer_lines(folder: Path, repeats: str) -> list[tuple[str, str, str]]:
     """CPU time outside the layers."""
-    rows = by(measured(folder, "peers", "--only", "naive", "processes", "--rounds", "2"), "peer")
+    rows = by(
+        measured(folder, "peers", "--only", "naive", "processes", "--rounds", repeats), "peer"
+    )
     ours = rows["ours, one process per group"]["outside_layers_ms"]
     naive = rows["naive pipeline"]["outside_layers_ms"]
     return [
@@ -113,7 +115,7 @@ def main() -> None:
         *hop_lines(folder),
         *throughput_lines(folder, repeats),
         *statestream_lines(folder, repeats),
-        *peer_lines(folder),
+        *peer_lines(folder, repeats),
         *killed_lines(folder),
     ]
     print("| | measured | beside it |\n|---|---|---|")

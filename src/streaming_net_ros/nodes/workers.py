@@ -22,6 +22,7 @@ Task = Callable[[], None]
 _MAX_WAIT_S = 0.5
 _SIM_TIME_POLL_S = 0.002
 _HEAVY_NS = 300_000  # a task worth another thread: to wake one takes about a quarter of that
+_STUCK_NS = 3_000_000  # a light task that takes so long is disturbed: others wait for it no more
 _FALL, _RISE = 0.2, 0.02  # weight of the last task in a member's usual cost
 
 
@@ -135,8 +136,8 @@ class WorkerPool:
             self.lock.notify()
 
     def _is_light_overdue(self) -> bool:
-        """Has the worker at the light tasks been at one of them for longer than they take?"""
-        return time.perf_counter_ns() - self._light_since_ns > _HEAVY_NS
+        """Has the worker at the light tasks been at one of them for much longer than they take?"""
+        return time.perf_counter_ns() - self._light_since_ns > _STUCK_NS
 
     @contextmanager
     def helping(self) -> Iterator[None]:
@@ -257,5 +258,5 @@ class WorkerPool:
         if self.uses_sim_time:
             return _SIM_TIME_POLL_S  # ROS time may run at any pace; nothing tells when it jumps
         # What is ready was left to another worker: look again when that one may be stuck.
-        least_s = _HEAVY_NS / 1e9 if self._ready else 0.0
+        least_s = _STUCK_NS / 1e9 if self._ready else 0.0
         return min(_MAX_WAIT_S, max(least_s, (self._watched_ns - self.now_ns()) / 1e9))
