@@ -1,8 +1,7 @@
 """Memory that a process has had, it keeps.
 
 A state of some 100 KiB lives for a frame. glibc gives such memory back to the system and asks for
-it again, page by page: tens of thousands of page faults a second, which cost a network of large
-states up to a third of its frames (docs/performance.md).
+it again, page by page: with states of 2 MiB, tens of thousands of page faults a second.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ it asks for the source's ring on this host; where nobody answers, or it cannot b
 subscribes to ``state/<node>``, as viewers, recordings and other hosts do. Within a process states
 are handed on by reference, and nothing here is used.
 
-A notice does not take the way through DDS: at 30 Hz that takes a millisecond to wake the other
-process, a line of ours a tenth of it (``benchmarks/hop.py``).
+A notice does not take the way through DDS: at 30 Hz a small message takes a millisecond, and the
+waking of a process itself a few hundredths of that (``benchmarks/hop.py``).
 
 Threads: a sender is used by one worker at a time. A hearer chooses in the executor thread, and
 states in shared memory come in the thread of the process's lines.
