@@ -10,6 +10,7 @@ a task of its own; of one group, one at a time, in the order of frames.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -87,6 +88,8 @@ class Telling:
         self._is_at_it = False
         self._line: socket.socket | None = None
         self._no_question_until_s = 0.0
+        self._at_it = threading.Lock()
+        self._is_released = False
         self.look()
 
     def begin(self, tally: FrameTally) -> None:
@@ -97,12 +100,14 @@ class Telling:
         self._hears_progress.reset()
 
     def release(self) -> None:
-        """Leave the topics."""
-        if self._line is not None:
-            self._container.lines.hang_up(self._line)
-            self._line = None
-        self.debug.destroy()
-        self._node.destroy_publisher(self._progress)
+        """Leave the topics, once nothing is being told."""
+        with self._at_it:
+            self._is_released = True
+            if self._line is not None:
+                self._container.lines.hang_up(self._line)
+                self._line = None
+            self.debug.destroy()
+            self._node.destroy_publisher(self._progress)
 
     def finished(self, job: Job[Tensor], inputs: Inputs, done_ns: int, work_ns: int) -> None:
         """A frame is finished: count it, and tell of it soon."""
@@ -111,7 +116,8 @@ class Telling:
         for source, wait_ns in inputs.waits_ns.items():
             self._tally.edges[source].wait.add(wait_ns)
         self._tally.record(job, done_ns, work_ns)
-        if self._hears_progress or self.debug.is_heard:
+        # The frame source may be on the line before the topic has found it.
+        if self._line is not None or self._hears_progress or self.debug.is_heard:
             numbers = self._numbers(job, inputs, work_ns) if self.debug.is_heard else {}
             stamp_ns = self._container.grid.stamp_ns(job.frame)
             self._untold.append(Aside(self._tell, stamp_ns, numbers, self._untold))
@@ -157,10 +163,12 @@ class Telling:
         self._line = None
 
     def _tell(self, stamp_ns: int, numbers: Mapping[str, float], run: deque[Task]) -> None:
-        """Worker thread."""
-        self.tell_progress(stamp_ns)
-        for name, value in numbers.items():
-            self.debug.tell(name, value, stamp_ns)
+        """Worker thread. What was left to tell when the topics were left is not told."""
+        with self._at_it:
+            if not self._is_released:
+                self.tell_progress(stamp_ns)
+                for name, value in numbers.items():
+                    self.debug.tell(name, value, stamp_ns)
         with self._container.pool.lock:
             if run is self._untold:
                 self._is_at_it = False

@@ -114,11 +114,14 @@ class StateSender:
             origin: what it is made of.
         """
         sent_ns = system_ns() if self._stamps_time else None
-        if self._outlet is not None and self._outlet.is_heard and self._ring is not None:
-            # A job of before a reset may still be at it.
-            with self._lock:
-                number = self._ring.write(payload)
-                self._outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
+        outlet = self._outlet
+        if outlet is not None and outlet.is_heard:
+            with (
+                self._lock
+            ):  # a job of before a reset may still be at it, and `close` comes any time
+                if self._ring is not None:
+                    number = self._ring.write(payload)
+                    outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
         if self._has_listeners:
             write_state(self._message, self._form, payload, stamp_ns, origin, sent_ns=sent_ns)
             self.states.publish(self._message)

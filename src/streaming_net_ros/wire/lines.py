@@ -7,7 +7,8 @@ network namespace, need no file, and are gone with the process that owns them, h
 So whether two processes share a host is not guessed, it is tried; a line that breaks tells at once
 that the other end is gone; and nothing is left to clean up.
 
-What is lent can only be read. Anybody on the host may ask, as anybody may subscribe to a topic.
+What is lent can only be read. Anybody on the host may ask, as anybody may subscribe to a topic
+(without DDS security; docs/transports.md).
 
 Threads: one of its own serves all lines of a process; it calls back, and must not be kept long.
 """
