@@ -11,7 +11,7 @@ MS = 1_000_000
 
 
 def job(frame, held=(), absent=(), skipped=0, repeated=None):
-    inputs = {source: Input("state", frame - 2, Origin(0, 0), 0, is_held=True) for source in held}
+    inputs = {s: Input("state", frame - 2, Origin(0, 0), 0, s in held) for s in ("a", *held)}
     return Job(frame, inputs, Origin(0, 0), absent, skipped, repeated)
 
 
@@ -34,6 +34,13 @@ def test_a_repeated_state_is_a_frame_but_no_work():
     tally.record(job(2, repeated="state"), 20 * MS, 0)
     assert tally.cadence().frames == 2 and tally.repeated == 1
     assert tally.cadence().work_mean_ms == 5
+
+
+def test_silence_is_a_frame_but_no_work():
+    tally = FrameTally(["a"])
+    tally.record(job(1), 10 * MS, 5 * MS)
+    tally.record(Job(2, {"a": Input(None, 1, Origin(0, 0), 0)}, Origin(0, 0)), 20 * MS, 0)
+    assert (tally.cadence().frames, tally.silent, tally.cadence().work_mean_ms) == (2, 1, 5)
 
 
 def test_arrivals_are_counted_by_edge_and_outcome():

@@ -12,6 +12,7 @@ from streaming_net_ros.frames.grid import FrameGrid
 from streaming_net_ros.frames.guard import Limits, OutputGuard, Verdict
 from streaming_net_ros.frames.intake import Companion, Fed, Intake, Offer
 from streaming_net_ros.frames.latency import Latency, ResponseClock
+from streaming_net_ros.frames.lesion import LESIONS, Lesion, Lesions
 from streaming_net_ros.frames.mailbox import Arrival, Input, Job, Mailbox
 from streaming_net_ros.frames.origin import Origin, origin_of
 from streaming_net_ros.frames.rule import Deadline, FiringRule, Mode, Period, firing_rules
@@ -21,6 +22,7 @@ from streaming_net_ros.frames.virtual import Done, VirtualRun
 from streaming_net_ros.frames.watch import Watch
 
 __all__ = [
+    "LESIONS",
     "Arrival",
     "Cadence",
     "Companion",
@@ -36,6 +38,8 @@ __all__ = [
     "Intake",
     "Job",
     "Latency",
+    "Lesion",
+    "Lesions",
     "Limits",
     "Mailbox",
     "Mode",

@@ -119,6 +119,7 @@ class FrameLine:
         skipped: frames given up before this one.
         is_repeated: nothing was computed.
         is_finite: False if the state was NaN or infinite and went nowhere.
+        is_silent: there was nothing to hear, and no state.
         work_ns: time in the layers.
         at_ns: when it began, by the system clock.
         wait_ns: how long each input had waited for it, by source.
@@ -136,6 +137,7 @@ class FrameLine:
     at_ns: Count
     wait_ns: Mapping[str, Signed] = field(default_factory=dict)
     age_ns: Mapping[str, Signed] = field(default_factory=dict)
+    is_silent: bool = False
     kind: Literal["frame"] = "frame"
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 

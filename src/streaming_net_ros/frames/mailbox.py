@@ -14,6 +14,9 @@ order, one at a time. Offline, lockstep and realtime drive this same class (DESI
   and never builds a backlog. A group whose newest image is older than it can be held falls silent,
   and begins anew with the next arrival.
 
+A source may be silent in a frame: what arrives then says that there is no state (None). Nobody
+waits for one, nothing stands in for it, and a group that hears nothing else is silent too.
+
 ROS time may jump back (a bag that is played in a loop): everything is forgotten then.
 
 The class knows no clock (``now_ns`` is handed in), no thread (its owner holds a lock), and nothing
@@ -29,6 +32,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames.grid import FrameGrid
+from streaming_net_ros.frames.lesion import Lesions
 from streaming_net_ros.frames.origin import Origin, origin_of
 from streaming_net_ros.frames.rule import Deadline, FiringRule
 
@@ -47,9 +51,12 @@ class Arrival(Enum):
 
 
 class Input(NamedTuple, Generic[State]):
-    """One input of a job: the state, its frame and origin, when it came, whether it stands in."""
+    """One input of a job: the state, its frame and origin, when it came, whether it stands in.
 
-    state: State
+    A state of None says that the source is silent in that frame.
+    """
+
+    state: State | None
     frame: int
     origin: Origin
     arrived_ns: int
@@ -79,6 +86,11 @@ class Job(NamedTuple, Generic[State]):
     def held(self) -> tuple[str, ...]:
         """Sources whose state for this frame was missing and is stood in for."""
         return tuple(source for source, given in self.inputs.items() if given.is_held)
+
+    @property
+    def is_silent(self) -> bool:
+        """Is there nothing to hear in this frame, so that it gives no state?"""
+        return self.repeated is None and all(g.state is None for g in self.inputs.values())
 
 
 @dataclass
@@ -131,12 +143,14 @@ class Mailbox(Generic[State]):
     the paths in realtime).
 
     Attributes:
+        lesions: of the group and its edges.
         jumps: how often time has jumped back.
         silences: how often the group fell silent, because its newest image was too old.
     """
 
     def __init__(self, rule: FiringRule) -> None:
         self.rule = rule
+        self.lesions: Lesions[State] = Lesions(rule.group, tuple(rule.delays))
         self.jumps = 0
         self.silences = 0
         self._run: _Running[State] = self._fresh()
@@ -161,11 +175,11 @@ class Mailbox(Generic[State]):
         self,
         source: str,
         frame: int,
-        state: State,
+        state: State | None,
         origin: Origin | None = None,
         now_ns: int = 0,
     ) -> Arrival:
-        """A state of ``source`` for ``frame`` is here.
+        """A state of ``source`` for ``frame`` is here, or word that it is silent.
 
         In lockstep every source must deliver its frames in order and without a gap; the answer
         ``GAP`` means that a state was lost, and is not stored.
@@ -173,7 +187,7 @@ class Mailbox(Generic[State]):
         Args:
             source: whose.
             frame: of which frame.
-            state: anything.
+            state: anything; None if the source is silent in that frame.
             origin: of what it is made; None if it is an input's own, of that frame.
             now_ns: ROS time; lockstep does not depend on it.
         """
@@ -199,23 +213,15 @@ class Mailbox(Generic[State]):
         return self._fire(self._run.next, inputs)
 
     def finish(self, frame: int, state: State | None) -> None:
-        """The job of ``frame`` is done; None if it gave nothing that may be used.
+        """The job of ``frame`` is done; None: the group is silent in it.
 
         A group that hears itself hears ``state`` from here.
 
         Raises:
             ParameterError: no job of that frame is in flight.
         """
-        if self._in_flight is None or frame != self._in_flight[0].frame:
-            raise ParameterError(
-                "finish without its job",
-                where=f"mailbox of group {self.rule.group}",
-                expected=f"frame {self._in_flight and self._in_flight[0].frame}",
-                got=frame,
-            )
-        job, run = self._in_flight
-        self._in_flight = None
-        if state is None or run is not self._run:  # of a time that is gone
+        job, run = self._land(frame)
+        if run is not self._run:  # of a time that is gone
             return
         run.own = Input(state, frame, job.origin, self._now_ns)
         if job.repeated is None:
@@ -223,6 +229,25 @@ class Mailbox(Generic[State]):
         if self.rule.group in run.sources:
             run.sources[self.rule.group].store(run.own)
             self._forget()
+
+    def discard(self, frame: int) -> None:
+        """The job of ``frame`` is done and gave nothing that may be used, not even by itself.
+
+        Raises:
+            ParameterError: no job of that frame is in flight.
+        """
+        self._land(frame)
+
+    def _land(self, frame: int) -> tuple[Job[State], _Running[State]]:
+        if self._in_flight is None or frame != self._in_flight[0].frame:
+            raise ParameterError(
+                "finish without its job",
+                where=f"mailbox of group {self.rule.group}",
+                expected=f"frame {self._in_flight and self._in_flight[0].frame}",
+                got=frame,
+            )
+        landed, self._in_flight = self._in_flight, None
+        return landed
 
     def wake_at_ns(self) -> int | None:
         """Realtime: when ``next_job`` should be asked again even if nothing arrives."""
@@ -370,15 +395,17 @@ class Mailbox(Generic[State]):
         self.silences += 1
 
     def _fire(self, frame: int, inputs: dict[str, Input[State]]) -> Job[State]:
-        run = self._run
-        repeats = (
-            run.own is not None
-            and run.updated is not None
-            and run.updated >= self.rule.period.newest(frame)
-        )
-        if repeats and run.own is not None:
+        run, lesion = self._run, self.lesions.group
+        has_own = run.own is not None and run.own.state is not None
+        is_due = run.updated is None or run.updated < self.rule.period.newest(frame)
+        if has_own and (lesion == "hold" or (lesion == "none" and not is_due)):
+            assert run.own is not None
             job = Job(frame, {}, run.own.origin, (), run.skipped, run.own.state)
+        elif lesion != "none":
+            origin = origin_of([given.origin for given in inputs.values()])
+            job = Job(frame, {}, origin, (), run.skipped)
         else:
+            inputs = self.lesions.heard(inputs)
             job = Job(frame, inputs, *self._made_of(frame, inputs), run.skipped)
         if self.rule.deadlines is not None:
             for name in self._others:
@@ -396,9 +423,12 @@ class Mailbox(Generic[State]):
         """The origin of what the inputs will give, and who is absent."""
         absent: list[str] = []
         share = 0.0
-        wanted = 0
+        wanted = silent = 0
         for name in self._others:
             given = inputs.get(name)
+            if given is not None and given.state is None:
+                silent += 1
+                continue
             if given is not None:
                 share += 1.0 if given.is_held else given.origin.held
             elif self._exists(name, frame - self.rule.delays[name]):
@@ -407,10 +437,13 @@ class Mailbox(Generic[State]):
             else:
                 continue
             wanted += 1
-        held = share / wanted if wanted else 1.0
+        held = share / wanted if wanted else float(not silent)
         # In thousandths, rounded down: on a cycle of groups a share would fade and never be gone.
         held = int(1000 * held) / 1000
-        return origin_of([given.origin for given in inputs.values()], held), tuple(absent)
+        heard = [given.origin for given in inputs.values() if given.state is not None]
+        # A frame of silence has an origin as well: of the images that it is silent about.
+        origins = heard or [given.origin for given in inputs.values()]
+        return origin_of(origins, held), tuple(absent)
 
     def _skip_to_newest(self, frame: int) -> None:
         """Realtime: give up a frame whose deadline has passed for the newest that can fire."""

@@ -96,6 +96,7 @@ class FrameTally:
         edges: what came from each source.
         skipped: frames given up.
         repeated: frames that repeated the last state (groups with a period).
+        silent: frames without a state, because there was nothing to hear.
         not_finite: states that were NaN or infinite and went nowhere.
     """
 
@@ -109,6 +110,7 @@ class FrameTally:
         self.edges = {source: EdgeTally() for source in sources}
         self.skipped = 0
         self.repeated = 0
+        self.silent = 0
         self.not_finite = 0
 
     def arrived(self, source: str, arrival: Arrival) -> None:
@@ -121,7 +123,9 @@ class FrameTally:
             self._first_ns = done_ns
         self._last_ns = done_ns
         self._frames += 1
-        if job.repeated is None:
+        if job.is_silent:
+            self.silent += 1
+        elif job.repeated is None:
             work_ms = self.work.add(work_ns)
             if self._target_hz is not None and work_ms > 1e3 / self._target_hz:
                 self._over_budget += 1

@@ -157,9 +157,12 @@ class VirtualRun(Generic[State]):
         def finish() -> Done[State]:
             self._free += 1
             box = self.mailboxes[group]
-            if state is not None and box.is_wanted(job, self.now_ns):
-                self._send(group, job.frame, state, job.origin)
-            box.finish(job.frame, state)
+            if state is None:
+                box.discard(job.frame)
+            else:
+                if box.is_wanted(job, self.now_ns):
+                    self._send(group, job.frame, state, job.origin)
+                box.finish(job.frame, state)
             return Done(group, job, state, begun_ns, self.now_ns)
 
         self._at(begun_ns + took_ns, finish)

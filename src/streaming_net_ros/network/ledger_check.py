@@ -47,7 +47,9 @@ def check_lines(lines: Sequence[Line], spec: NetworkSpec, rollout: Rollout) -> N
             # One process wrote of both: its own state stands before.
             own = [key for key in needs(line, spec) if key[0] == line.group]
             _check_made(line, own, made)
-            if line.is_finite:
+            if line.is_silent:
+                begun.discard(line.group)
+            elif line.is_finite:
                 made.add((line.group, line.frame))
                 begun.add(line.group)
     for line in lines:
@@ -104,7 +106,9 @@ def _check_frame(line: FrameLine, rollout: Rollout, begun: set[str]) -> None:
             raise LedgerError("a repeated state is made from nothing, and finite", where=where)
         if line.group not in begun:
             raise LedgerError("repeats a state that was never computed", where=where)
-    elif not line.inputs:
+    elif line.is_silent and line.inputs:
+        raise LedgerError("silent although it heard something", where=where)
+    elif not (line.inputs or line.is_silent):
         raise LedgerError(
             "computed from nothing", where=where, expected=f"some of {', '.join(delays)}"
         )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import StateError
-from streaming_net_ros.frames import Arrival, Mailbox, Origin
+from streaming_net_ros.frames import Arrival, Lesions, Mailbox, Origin
 from streaming_net_ros.network.file import rules_of
 from streaming_net_ros.network.network import StreamingNetwork
 
@@ -82,10 +82,14 @@ class OfflineRollout:
             fired = list(self._fire())
             if not fired:
                 return
-            yield from fired
+            yield from (made for made in fired if made is not None)
 
-    def _fire(self) -> Iterator[GroupFrame]:
-        """Every group that can fire, once."""
+    def lesions(self, group: str) -> Lesions[Tensor]:
+        """What is lesioned at a group; a change takes effect with its next frame."""
+        return self._boxes[group].lesions
+
+    def _fire(self) -> Iterator[GroupFrame | None]:
+        """Every group that can fire, once; None for one that is silent."""
         for name in self._network.rollout.frame_order:
             box = self._boxes[name]
             job = box.next_job()
@@ -99,9 +103,12 @@ class OfflineRollout:
                     )
             box.finish(job.frame, batch)
             self._deliver(name, job.frame, batch, job.origin)
-            yield GroupFrame(name, job.frame, StampedState(batch, job.origin.captured_ns))
+            if batch is None:
+                yield None
+            else:
+                yield GroupFrame(name, job.frame, StampedState(batch, job.origin.captured_ns))
 
-    def _deliver(self, source: str, frame: int, batch: Tensor, origin: Origin) -> None:
+    def _deliver(self, source: str, frame: int, batch: Tensor | None, origin: Origin) -> None:
         for target in self._hearers[source]:
             if target == source:
                 continue  # a group hears itself through its own mailbox's finish

@@ -128,7 +128,7 @@ def replay(
             it all groups are computed eagerly, on as many threads as torch is set to.
 
     Yields:
-        Every group's frames as they were computed (not those that were NaN or infinite), and the
+        Every group's frames as they were computed (not the silent, NaN or infinite), and the
         responses of its outputs between them.
 
     Raises:
@@ -227,6 +227,8 @@ class _Replay:
             heard = {node: self._used((node, frame)) for node, frame in keys}
             if isinstance(line, ResponseLine):
                 yield ReplayedResponse(line, heard[group].stamped())
+            elif line.is_silent:
+                self._newest.pop(group, None)
             elif line.is_finite:
                 state = self._newest[group] if line.is_repeated else self._computed(group, heard)
                 self._newest[group] = state

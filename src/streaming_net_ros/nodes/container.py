@@ -219,7 +219,7 @@ class Container:
             self.ledger.write(replace(self._ledger_head, tuned={group: used}))
 
     def deliver(self, source: str, frame: int, batch: Any, origin: Origin) -> None:
-        """Hand a state to the groups of this process. Called with the pool's lock held."""
+        """Hand a state, or None for silence, to the groups of this process. Pool's lock held."""
         now_ns = self.pool.now_ns()
         for member in self._hearers[source]:
             member.arrive(source, frame, batch, origin, now_ns)

@@ -138,7 +138,9 @@ class LayerGroupNode(MemberNode):
 
     # --- arrivals ----------------------------------------------------------------------------
 
-    def arrive(self, source: str, frame: int, batch: Tensor, origin: Origin, now_ns: int) -> None:
+    def arrive(
+        self, source: str, frame: int, batch: Tensor | None, origin: Origin, now_ns: int
+    ) -> None:
         """A state is here, from another process or by reference. Called with the lock held."""
         if not self.is_active:
             return
@@ -156,7 +158,12 @@ class LayerGroupNode(MemberNode):
         self.container.pool.wake(self)
 
     def _take_in(
-        self, source: str, batch: Tensor, stamp_ns: int, origin: Origin, sent_ns: int | None
+        self,
+        source: str,
+        batch: Tensor | None,
+        stamp_ns: int,
+        origin: Origin,
+        sent_ns: int | None,
     ) -> None:
         """Any thread: a state of another process is here."""
         frame = self.container.grid.frame_at(stamp_ns)
@@ -209,8 +216,7 @@ class LayerGroupNode(MemberNode):
         batch, is_finite = job.repeated, True
         if batch is None:
             batch = self._layers({source: given.state for source, given in job.inputs.items()})
-            assert batch is not None  # no job is without any input
-            is_finite = all_finite(batch)
+            is_finite = batch is None or all_finite(batch)
         work_ns = time.perf_counter_ns() - begun_ns
         if self.container.ledger is not None:
             # Before the state leaves: what anybody may have seen can be computed again.
@@ -233,7 +239,10 @@ class LayerGroupNode(MemberNode):
                 return
             self._telling.finished(job, inputs, begun_ns + work_ns, work_ns)
             self._tally.not_finite += not is_finite
-            self._mailbox.finish(job.frame, batch if is_finite else None)
+            if is_finite:
+                self._mailbox.finish(job.frame, batch)
+            else:
+                self._mailbox.discard(job.frame)
             self._progress_ns = self.container.grid.stamp_ns(job.frame)
             self.container.finished(self.group_name, job.frame)
             self.container.pool.wake(self)
@@ -244,11 +253,12 @@ class LayerGroupNode(MemberNode):
         return FrameLine(
             group=self.group_name,
             frame=job.frame,
-            inputs={source: given.frame for source, given in job.inputs.items()},
-            held=job.held,
+            inputs={s: given.frame for s, given in job.inputs.items() if given.state is not None},
+            held=tuple(s for s in job.held if job.inputs[s].state is not None),
             skipped=job.skipped,
             is_repeated=job.repeated is not None,
             is_finite=is_finite,
+            is_silent=job.is_silent,
             work_ns=work_ns,
             at_ns=at_ns,
         )
@@ -264,10 +274,13 @@ class LayerGroupNode(MemberNode):
         if not self._is_realtime:
             self.container.fail(error)
 
-    def _publish(self, job: Job[Tensor], batch: Tensor) -> None:
+    def _publish(self, job: Job[Tensor], batch: Tensor | None) -> None:
         if not (self._responders or self._sender.is_heard):
             return
         stamp_ns = self.container.grid.stamp_ns(job.frame)
+        if batch is None:
+            self._sender.send(None, stamp_ns, job.origin)
+            return
         payload = to_payload(batch.cpu()).numpy()
         self._sender.send(payload, stamp_ns, job.origin)
         for responder in self._responders:
@@ -318,6 +331,7 @@ class LayerGroupNode(MemberNode):
                     "skipped": str(cadence.skipped),
                     "late": str(cadence.late),
                     "duplicates": str(cadence.duplicates),
+                    "silent": str(self._tally.silent),
                     "silences": str(self._mailbox.silences),
                     "clock_jumps": str(self._mailbox.jumps),
                     "device": str(self.container.device),

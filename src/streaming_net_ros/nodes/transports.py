@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
 
 Transport = Literal["none yet", "shared_memory", "message"]
-Take = Callable[[Tensor, int, Origin, int | None], None]  # (batch, stamp, origin, time of sending)
+# (batch or None for silence, stamp, origin, time of sending)
+Take = Callable[[Tensor | None, int, Origin, int | None], None]
 ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
 _GHOST_S = 6.0  # a killed process stays in the ROS graph for so long (config/fastdds.xml: 5 s)
 
@@ -105,11 +106,12 @@ class StateSender:
         """A run begins: ask anew who listens."""
         self._has_listeners.reset()
 
-    def send(self, payload: NDArray[Any], stamp_ns: int, origin: Origin) -> None:
+    def send(self, payload: NDArray[Any] | None, stamp_ns: int, origin: Origin) -> None:
         """Send a state every way in which it is heard.
 
         Args:
-            payload: its numbers, flat, in the order height, width, channel.
+            payload: its numbers, flat, in the order height, width, channel; None: there is none
+                in this frame.
             stamp_ns: the frame's grid stamp.
             origin: what it is made of.
         """
@@ -120,7 +122,7 @@ class StateSender:
                 self._lock
             ):  # a job of before a reset may still be at it, and `close` comes any time
                 if self._ring is not None:
-                    number = self._ring.write(payload)
+                    number = 0 if payload is None else self._ring.write(payload)
                     outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
         if self._has_listeners:
             write_state(self._message, self._form, payload, stamp_ns, origin, sent_ns=sent_ns)
@@ -320,6 +322,10 @@ class StateHearer:
         except TransportError as error:
             self._refuse(StateError(str(error), where=f"line of {self._source}"))
             return
+        if not notice.number:
+            with self._container.pool.helping():
+                self._take(None, notice.stamp_ns, notice.origin, notice.sent_ns)
+            return
         if self._newest and notice.number > self._newest + 1:
             missed = notice.number - self._newest - 1
             self._lose(missed, f"{missed} states before state {notice.number} were missed")
@@ -360,7 +366,11 @@ class StateHearer:
         except StateError as error:
             self._refuse(error)
             return
-        self._hand_on(torch.from_numpy(given.payload), given.stamp_ns, given.origin, given.sent_ns)
+        if given.payload is None:
+            self._take(None, given.stamp_ns, given.origin, given.sent_ns)
+        else:
+            payload = torch.from_numpy(given.payload)
+            self._hand_on(payload, given.stamp_ns, given.origin, given.sent_ns)
 
     def _hand_on(
         self, payload: Tensor, stamp_ns: int, origin: Origin, sent_ns: int | None

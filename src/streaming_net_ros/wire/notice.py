@@ -20,7 +20,7 @@ class Notice(NamedTuple):
     """What a notice says.
 
     Attributes:
-        number: of the state in its ring.
+        number: of the state in its ring; 0: the source is silent in this frame.
         stamp_ns: the frame's grid stamp.
         origin: what the state is made of.
         sent_ns: when it was sent, by the sender's system clock; None in lockstep.

@@ -4,6 +4,8 @@ The payload is the state in the order height, width, channel, little-endian, wit
 bytes of torch's channels-last memory, so that encoding and decoding are views. A vector is one
 row of ``32FC1``. Half precision is ``16FC<n>`` and an image input's state stays ``8UC<n>``.
 
+A source that is silent in a frame says so with an image of no rows and no columns.
+
 What the state is made of (its origin) travels in ``header.frame_id`` (``wire.label``).
 """
 
@@ -94,13 +96,13 @@ class StateMessage:
 
     Attributes:
         payload: the flat numbers, in the order height, width, channel; a view of the message's
-            memory (of the other byte order, a copy).
+            memory (of the other byte order, a copy). None: the source is silent in this frame.
         stamp_ns: the frame's grid stamp.
         origin: what the state is made of.
         sent_ns: when it was sent, by the sender's system clock; None in lockstep.
     """
 
-    payload: NDArray[Any]
+    payload: NDArray[Any] | None
     stamp_ns: int
     origin: Origin
     sent_ns: int | None
@@ -109,7 +111,7 @@ class StateMessage:
 def write_state(
     message: ImageMessage,
     form: StateFormat,
-    payload: NDArray[Any],
+    payload: NDArray[Any] | None,
     stamp_ns: int,
     origin: Origin,
     *,
@@ -120,7 +122,7 @@ def write_state(
     Args:
         message: a sensor_msgs/Image, or anything with its fields.
         form: what the edge carries.
-        payload: the numbers, flat, in the order height, width, channel.
+        payload: the numbers, flat, in the order height, width, channel; None: no state.
         stamp_ns: the frame's grid stamp.
         origin: what the state is made of.
         sent_ns: the system clock's time; None in lockstep, where results do not depend on time.
@@ -128,7 +130,12 @@ def write_state(
     Raises:
         StateError: the payload is not of that format.
     """
-    write_tensor(message, form, payload)
+    if payload is None:
+        message.height = message.width = message.step = 0
+        message.encoding = form.encoding
+        message.data = array.array("B")
+    else:
+        write_tensor(message, form, payload)
     write_stamp_ns(message.header.stamp, stamp_ns)
     message.header.frame_id = write_label(origin, sent_ns)
 
@@ -164,7 +171,8 @@ def read_state(message: ImageMessage, form: StateFormat) -> StateMessage:
     """
     got = (message.height, message.width, message.encoding)
     expected = (form.rows, form.columns, form.encoding)
-    if got != expected:
+    is_silent = got == (0, 0, form.encoding)
+    if got != expected and not is_silent:
         raise StateError(
             "a state of another shape arrived",
             where=f"topic state/{form.name}",
@@ -172,7 +180,8 @@ def read_state(message: ImageMessage, form: StateFormat) -> StateMessage:
             got=f"{got[0]}x{got[1]} {got[2]}",
             remedy=_REMEDY,
         )
-    if message.step != form.step_bytes or len(message.data) != form.size_bytes:
+    size = (message.step, len(message.data))
+    if size != ((0, 0) if is_silent else (form.step_bytes, form.size_bytes)):
         raise StateError(
             "a state of another size arrived",
             where=f"topic state/{form.name}",
@@ -189,11 +198,14 @@ def read_state(message: ImageMessage, form: StateFormat) -> StateMessage:
             got=message.header.frame_id,
             remedy=_REMEDY,
         )
+    origin, sent_ns = told
+    stamp_ns = read_stamp_ns(message.header.stamp)
+    if is_silent:
+        return StateMessage(None, stamp_ns, origin, sent_ns)
     payload = np.frombuffer(message.data, dtype=form.dtype)
     if bool(message.is_bigendian) != (sys.byteorder == "big"):
         payload = payload.byteswap()
-    origin, sent_ns = told
-    return StateMessage(payload, read_stamp_ns(message.header.stamp), origin, sent_ns)
+    return StateMessage(payload, stamp_ns, origin, sent_ns)
 
 
 def _little(payload: NDArray[Any]) -> NDArray[Any]:
