@@ -161,9 +161,34 @@ class ResponseLine:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
-Line = InputLine | FrameLine | ResponseLine
+@dataclass(frozen=True)
+class ChangeLine:
+    """Something of a group was changed while it ran; see `network.adjust` and `frames.lesion`.
+
+    Attributes:
+        group: whose.
+        frame: the first for which it holds.
+        name: of what was changed.
+        value: that it took.
+        fingerprint: of the file, if the value names a weights file.
+        at_ns: when, by the system clock.
+    """
+
+    group: str
+    frame: Count
+    name: str
+    value: float | str
+    at_ns: Count
+    fingerprint: str = ""
+    kind: Literal["change"] = "change"
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+Line = InputLine | FrameLine | ResponseLine | ChangeLine
 _READER: TypeAdapter[RunHead | Line] = TypeAdapter(
-    Annotated[RunHead | InputLine | FrameLine | ResponseLine, Field(discriminator="kind")]
+    Annotated[
+        RunHead | InputLine | FrameLine | ResponseLine | ChangeLine, Field(discriminator="kind")
+    ]
 )
 
 

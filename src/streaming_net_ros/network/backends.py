@@ -65,6 +65,15 @@ class Runner:
         self._made_for = tuple((s.shape, s.dtype) for s in (given[n] for n in given))
         self._sources = tuple(given)
 
+    def leave_backend(self) -> bool:
+        """The group was changed, and a backend keeps what it was made of: leave it for eager.
+
+        Returns:
+            True if there was a backend to leave.
+        """
+        had, self._compute = self._compute is not None, None
+        return had
+
     def __call__(self, inputs: Inputs) -> Tensor | None:
         """The group's state for one frame, as ``LayerGroup.forward`` gives it."""
         # Asked first: setting a count makes torch forget the kernels that it has chosen.

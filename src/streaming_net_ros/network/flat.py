@@ -31,7 +31,7 @@ def flattened(group: LayerGroup) -> Layers:
 
 class _Flat:
     def __init__(self, group: LayerGroup) -> None:
-        self._merge, self._dtype = group.merged, group.dtype
+        self._merge, self._dtype, self._gains = group.merged, group.dtype, group.gains
         self._edges = {
             source: (*_intake(group, source), *_steps(group.edges[source]))
             for source in group.sources
@@ -45,7 +45,7 @@ class _Flat:
             if state is not None:
                 for step in steps:
                     state = step(state)
-                heard[source] = state
+                heard[source] = state * self._gains[source] if source in self._gains else state
         if not heard:
             return None
         state = self._merge(heard)

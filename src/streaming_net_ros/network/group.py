@@ -31,6 +31,7 @@ class LayerGroup(nn.Module):
         sources: the names of its sources, in the file's order of edges.
         shape: its state's shape, (channels, height, width) or (features,).
         dtype: its state's dtype as it is handed on.
+        gains: factors by which what edges bring is multiplied, by source; none where it is 1.
     """
 
     def __init__(self, network: NetworkSpec, spec: GroupSpec, shapes: Mapping[str, Shape],
@@ -39,6 +40,7 @@ class LayerGroup(nn.Module):
         self.name = spec.name
         self.sources = tuple(edge.source for edge in spec.edges)
         self.dtype = STATE_DTYPES[network.state_dtype]
+        self.gains: dict[str, float] = {}
         self._merge = spec.merge
         where = f"{network.path}: group {spec.name}"
         self.intakes = nn.ModuleDict()
@@ -78,6 +80,7 @@ class LayerGroup(nn.Module):
         if not heard:
             return None
         if self.made is not None:
+            heard = {s: self.amplified(s, state) for s, state in heard.items()}
             state = self.made(*(heard.get(source) for source in self.sources))
             if not isinstance(state, Tensor):
                 raise StateError(
@@ -86,8 +89,13 @@ class LayerGroup(nn.Module):
                     got=type(state).__name__,
                 )
         else:
-            state = self.after(self.merged({s: self.edges[s](h) for s, h in heard.items()}))
+            heard = {s: self.amplified(s, self.edges[s](h)) for s, h in heard.items()}
+            state = self.after(self.merged(heard))
         return as_state(state if state.dtype is self.dtype else state.to(self.dtype))
+
+    def amplified(self, source: str, brought: Tensor) -> Tensor:
+        """What an edge brings, times its gain."""
+        return brought if source not in self.gains else brought * self.gains[source]
 
     def _take_in(self, source: str, state: Tensor) -> Tensor:
         if source in self.intakes:

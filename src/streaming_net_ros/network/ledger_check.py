@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence, Set
 
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames.ledger import FrameLine, InputLine, Line, ResponseLine
+from streaming_net_ros.frames.ledger import ChangeLine, FrameLine, InputLine, Line, ResponseLine
 from streaming_net_ros.network.schema import ImageInput, NetworkSpec
 from streaming_net_ros.theory import Rollout
 
@@ -42,6 +42,8 @@ def check_lines(lines: Sequence[Line], spec: NetworkSpec, rollout: Rollout) -> N
         elif isinstance(line, ResponseLine):
             _check_known("output", line.output, spec.outputs, place(line))
             _check_made(line, needs(line, spec), made)
+        elif isinstance(line, ChangeLine):
+            _check_known("group", line.group, rollout.graph.groups, place(line))
         else:
             _check_frame(line, rollout, begun)
             # One process wrote of both: its own state stands before.
@@ -72,6 +74,8 @@ def place(line: Line) -> str:
         return f"ledger: frame {line.frame} of input '{line.name}'"
     if isinstance(line, ResponseLine):
         return f"ledger: response {line.frame} of output '{line.output}'"
+    if isinstance(line, ChangeLine):
+        return f"ledger: change of {line.name} at frame {line.frame} of group '{line.group}'"
     return f"ledger: frame {line.frame} of group '{line.group}'"
 
 

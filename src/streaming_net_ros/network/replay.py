@@ -17,21 +17,30 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from streaming_net_ros.errors import LedgerError, WeightsError
+from streaming_net_ros.errors import LedgerError, StreamingNetError
 from streaming_net_ros.frames import FrameGrid, Mode, Origin, origin_of
 from streaming_net_ros.frames.ledger import (
+    ChangeLine,
     FrameLine,
     InputLine,
     Line,
     ResponseLine,
     RunHead,
 )
+from streaming_net_ros.network.adjust import Adjustable, is_lesion
 from streaming_net_ros.network.backends import Runner, make_runner
-from streaming_net_ros.network.ledger_check import NodeFrame, check_lines, missing, needs
+from streaming_net_ros.network.ledger_check import (
+    NodeFrame,
+    check_lines,
+    missing,
+    needs,
+    place,
+)
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.offline import GroupFrame, StampedState
 from streaming_net_ros.network.schema import NetworkSpec
 from streaming_net_ros.network.tuning import example_inputs
+from streaming_net_ros.network.weights import file_fingerprint
 from streaming_net_ros.theory import Rollout
 
 Picture = Callable[[str, int], Tensor]  # (input, capture time in ns) -> (1, ...) as it was fed
@@ -75,7 +84,7 @@ def run_head(
     return RunHead(
         network=spec.name,
         fingerprint=hashlib.sha256(written_out.encode()).hexdigest()[:16],
-        weights=f"seed {seed}" if weights is None else _fingerprint(weights),
+        weights=f"seed {seed}" if weights is None else file_fingerprint(weights),
         delays={f"{u} -> {v}": delay for (u, v), delay in rollout.delays.items()},
         rate_hz=grid.rate_hz,
         mode=mode,
@@ -83,14 +92,6 @@ def run_head(
         torch_threads=torch_threads,
         seed=seed,
     )
-
-
-def _fingerprint(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError as error:
-        raise WeightsError(f"cannot read ({error.strerror})", where=str(path)) from None
 
 
 def check_head(head: RunHead, own: RunHead) -> None:
@@ -188,7 +189,8 @@ class _Replay:
         self._uses = Counter(key for line in lines for key in needs(line, network.spec))
         self._states: dict[NodeFrame, _State] = {}
         self._newest: dict[str, _State] = {}  # by group: what a repeated frame repeats
-        self._queues: dict[str, deque[FrameLine | ResponseLine]] = {
+        self._adjustables: dict[str, Adjustable] = {}
+        self._queues: dict[str, deque[FrameLine | ResponseLine | ChangeLine]] = {
             group: deque() for group in network.rollout.graph.groups
         }
         self._waiting: dict[NodeFrame, list[str]] = {}  # groups, by what their first line lacks
@@ -225,7 +227,9 @@ class _Replay:
                 return
             line = queue.popleft()
             heard = {node: self._used((node, frame)) for node, frame in keys}
-            if isinstance(line, ResponseLine):
+            if isinstance(line, ChangeLine):
+                self._change(line)
+            elif isinstance(line, ResponseLine):
                 yield ReplayedResponse(line, heard[group].stamped())
             elif line.is_silent:
                 self._newest.pop(group, None)
@@ -255,6 +259,28 @@ class _Replay:
             assert batch is not None  # a line has inputs
         return _State(batch, origin_of([heard[name].origin for name in sources]))
 
+    def _change(self, line: ChangeLine) -> None:
+        """What was lesioned is not made again: the frames tell what was heard."""
+        if is_lesion(line.name):
+            return
+        group = line.group
+        if group not in self._adjustables:
+            self._adjustables[group] = Adjustable(self._network, group)
+        try:
+            change = self._adjustables[group].checked(line.name, line.value)
+        except StreamingNetError as error:
+            raise LedgerError(f"cannot be changed again: {error}", where=place(line)) from None
+        if change.fingerprint != line.fingerprint:
+            raise LedgerError(
+                "the weights file was changed since",
+                where=place(line),
+                expected=f"fingerprint {line.fingerprint}",
+                got=f"{change.fingerprint} ({line.value})",
+            )
+        change.apply()
+        if group in self._runners:
+            self._runners[group].leave_backend()
+
     def _put(self, key: NodeFrame, state: _State) -> None:
         if self._uses[key]:
             self._states[key] = state  # where time has jumped back, the newest one counts
@@ -267,7 +293,7 @@ class _Replay:
             del self._states[key]
         return state
 
-    def _group_of(self, line: FrameLine | ResponseLine) -> str:
-        if isinstance(line, FrameLine):
+    def _group_of(self, line: FrameLine | ResponseLine | ChangeLine) -> str:
+        if not isinstance(line, ResponseLine):
             return line.group
         return self._network.spec.outputs[line.output].group

@@ -7,7 +7,8 @@ of the groups that it runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import safetensors
@@ -78,12 +79,55 @@ def load_weights(network: StreamingNetwork, path: Path | str) -> None:
         WeightsError: missing or damaged file; a tensor that is missing, has another shape or
             type, or holds NaN or infinity; a tensor that no group has.
     """
-    path = Path(path)
-    mine = _named(network)
+    copy_weights(_read_pairs(network, _named(network), Path(path)))
+
+
+def read_group_weights(
+    network: StreamingNetwork, group: str, path: Path | str
+) -> list[tuple[Tensor, Tensor]]:
+    """One group's own tensors of a weights file, checked; for ``copy_weights``.
+
+    Args:
+        network: that holds the group.
+        group: its name.
+        path: a file that ``save_weights`` wrote.
+
+    Returns:
+        Per tensor: the group's, and what the file has in its place.
+
+    Raises:
+        WeightsError: as ``load_weights``.
+    """
+    mine = {n: tensor for n, tensor in _named(network).items() if n.split(".")[0] == group}
+    return _read_pairs(network, mine, Path(path))
+
+
+def copy_weights(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Put second tensors in place of first ones, in the memory that these have."""
+    with torch.no_grad():
+        for mine, new in pairs:
+            mine.copy_(new)
+
+
+def file_fingerprint(path: Path) -> str:
+    """What identifies a weights file.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise WeightsError(f"cannot read ({error.strerror})", where=str(path)) from None
+
+
+def _read_pairs(
+    network: StreamingNetwork, mine: Mapping[str, Tensor], path: Path
+) -> list[tuple[Tensor, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            there = set(file.keys())
-            _check_names(network, mine, there, path)
+            _check_names(network, mine, set(file.keys()), path)
             tensors = {name: file.get_tensor(name) for name in mine}
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(
@@ -94,9 +138,7 @@ def load_weights(network: StreamingNetwork, path: Path | str) -> None:
         ) from None
     for name, tensor in tensors.items():
         _check_tensor(mine[name], tensor, f"{path}: {name}")
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            mine[name].copy_(tensor)
+    return [(mine[name], tensor) for name, tensor in tensors.items()]
 
 
 def _named(network: StreamingNetwork) -> dict[str, Tensor]:
@@ -111,9 +153,10 @@ def _check_names(
 ) -> None:
     missing = sorted(set(mine) - there)
     groups = {group.name for group in network.spec.groups}
+    own = {n.split(".")[0] for n in mine} - {"shared"}
     strange = sorted(
         n for n in there if n not in mine
-        and (n.split(".")[0] in network.groups or n.split(".")[0] not in groups | {"shared"})
+        and (n.split(".")[0] in own or n.split(".")[0] not in groups | {"shared"})
     )  # fmt: skip
     if missing or strange:
         listed = [f"{n} is missing" for n in missing[:3]] + [

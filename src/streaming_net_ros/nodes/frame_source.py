@@ -31,6 +31,7 @@ from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.inputs import InputTopics
 from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.nodes.member import MemberNode
+from streaming_net_ros.nodes.throttled import Throttle, Throttled
 from streaming_net_ros.nodes.transports import StateSender
 from streaming_net_ros.nodes.watchdog import Watchdog
 from streaming_net_ros.nodes.workers import Task
@@ -71,6 +72,11 @@ class FrameSource(MemberNode):
         self._hear_frames = Listeners(self._frames_publisher)
         self._senders = {
             name: StateSender(self, name, container) for name in container.spec.inputs
+        }
+        self._throttle = Throttle(self)
+        self._looked_at = {
+            name: Throttled(self, name, container, self._throttle)
+            for name in container.spec.inputs
         }
         self._inputs.join()
         self._heard: list[Any] = []
@@ -140,6 +146,9 @@ class FrameSource(MemberNode):
             self.destroy_subscription(subscription)
         for sender in self._senders.values():
             sender.close()
+        for shown in self._looked_at.values():
+            shown.destroy()
+        self._throttle.destroy()
         if self._outlet is not None:
             self.container.lines.withdraw(self._outlet)
             self._outlet = None
@@ -292,6 +301,8 @@ class FrameSource(MemberNode):
                 if intake is not self._intake:
                     return
                 container.deliver(name, frame, batch, origin)
+            if self._looked_at[name].takes_turn():
+                self._looked_at[name].send(payload, stamp_ns, origin)
         with container.pool.lock:
             if intake is not self._intake:
                 return

@@ -25,6 +25,7 @@ from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health, told_spread
 from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.responses import Responder
+from streaming_net_ros.nodes.steering import Steering
 from streaming_net_ros.nodes.telling import Inputs, Telling, inputs_at
 from streaming_net_ros.nodes.transports import StateHearer, StateSender
 from streaming_net_ros.nodes.workers import Aside, Task
@@ -67,6 +68,7 @@ class LayerGroupNode(MemberNode):
         if container.tuning is not None:
             container.tell_ledger_of(self.group_name, made.used)
         self._warm_up()
+        self._steering = Steering(self, self.group_name, container, self._layers)
         self._sender = StateSender(self, self.group_name, container)
         self._telling = Telling(self, self.group_name, container)
         self._responders = [
@@ -88,6 +90,7 @@ class LayerGroupNode(MemberNode):
         self._mailbox = Mailbox(self._rule)
         self._tally = FrameTally(self._rule.delays, self.container.target_hz)
         self._telling.begin(self._tally)
+        self._steering.begin(self._mailbox)
         for responder in self._responders:
             responder.reset()
         self._sender.reset()
@@ -103,6 +106,7 @@ class LayerGroupNode(MemberNode):
             responder.release()
         self._sender.close()
         self._telling.release()
+        self._steering.destroy()
         for timer in (self._ready_timer, self._look_timer):
             self.destroy_timer(timer)
         self._responders.clear()
@@ -196,9 +200,11 @@ class LayerGroupNode(MemberNode):
         """What is to be told of the last frame, or the next frame if its inputs are there."""
         if (telling := self._telling.next_task()) is not None:
             return telling
+        self._steering.at_border()
         job = self._mailbox.next_job(now_ns)
         if job is None:
             return None
+        self._steering.tell(job.frame)
         # To repeat a state takes no time, and says nothing of what computing one takes.
         kind = partial if job.repeated is None else Aside
         return kind(self._compute, self._mailbox, job)
@@ -237,7 +243,9 @@ class LayerGroupNode(MemberNode):
         with self.container.pool.lock:
             if mailbox is not self._mailbox:
                 return
-            self._telling.finished(job, inputs, begun_ns + work_ns, work_ns)
+            self._telling.finished(
+                job, batch if is_finite else None, inputs, begun_ns + work_ns, work_ns
+            )
             self._tally.not_finite += not is_finite
             if is_finite:
                 self._mailbox.finish(job.frame, batch)
@@ -341,6 +349,7 @@ class LayerGroupNode(MemberNode):
                 }
             )
             self._tell_edges(health)
+            health.warnings += self._steering.warnings()
         if self._sender.refusal:
             health.warnings.append(self._sender.refusal)
         if self._backend_reason:

@@ -128,14 +128,20 @@ def declare_settings(node: Node) -> Settings:
     return Settings(**given)
 
 
-def declared(node: Node, name: str, row: Row) -> Any:
-    """Declare one parameter on a node, read-only, and read what was given.
+def declared(node: Node, name: str, row: Row, *, read_only: bool = True) -> Any:
+    """Declare one parameter on a node and read what was given.
+
+    Args:
+        node: whose.
+        name: of the parameter.
+        row: its default, meaning and range.
+        read_only: may it be set at the start alone? Otherwise see ``live``.
 
     Raises:
         ParameterError: a value of the wrong type or out of its range.
     """
     descriptor = ParameterDescriptor(
-        name=name, description=row.text, read_only=True, dynamic_typing=True
+        name=name, description=row.text, read_only=read_only, dynamic_typing=True
     )
     if row.choices:
         descriptor.additional_constraints = "one of " + ", ".join(row.choices)
@@ -157,11 +163,20 @@ def declared(node: Node, name: str, row: Row) -> Any:
             "value not allowed", where=f"parameter {name}", expected=_expected(row), got=value,
             remedy=row.text,
         ) from error  # fmt: skip
+    return checked_value(name, row, value)
+
+
+def checked_value(name: str, row: Row, value: Any) -> Any:
+    """A value that a parameter may take; a whole number will do for a float.
+
+    Raises:
+        ParameterError: a value of the wrong type or out of its range.
+    """
     if isinstance(row.default, float) and type(value) is int:
         value = float(value)
     fits = type(value) is type(row.default) or (isinstance(row.default, list) and _words(value))
     if fits and isinstance(value, int | float):
-        fits = row.least <= value <= row.greatest
+        fits = math.isfinite(value) and row.least <= value <= row.greatest
     if fits and row.choices:
         fits = value in row.choices
     if not fits:

@@ -22,12 +22,14 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from streaming_net_ros.errors import TransportError
-from streaming_net_ros.frames import Arrival, FrameTally, Job
+from streaming_net_ros.frames import Arrival, FrameTally, Job, Origin
 from streaming_net_ros.launching import FRAME_SOURCE
+from streaming_net_ros.network.layout import to_payload
 from streaming_net_ros.network.measured import edge_name, group_name, measured_names
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.debug import DebugTopics
 from streaming_net_ros.nodes.listeners import Listeners
+from streaming_net_ros.nodes.throttled import Throttle, Throttled
 from streaming_net_ros.nodes.transports import ASK_AGAIN_S
 from streaming_net_ros.nodes.workers import Aside, Task
 from streaming_net_ros.wire import ask, pack_progress, say, write_stamp_ns
@@ -83,6 +85,8 @@ class Telling:
             qos_overriding_options=topics.overridable(),
         )
         self._hears_progress = Listeners(self._progress)
+        self._throttle = Throttle(node)
+        self._looked_at = Throttled(node, name, container, self._throttle)
         self._tally = FrameTally()
         self._untold: deque[Task] = deque()
         self._is_at_it = False
@@ -108,19 +112,26 @@ class Telling:
                 self._line = None
             self.debug.destroy()
             self._node.destroy_publisher(self._progress)
+            self._looked_at.destroy()
+            self._throttle.destroy()
 
-    def finished(self, job: Job[Tensor], inputs: Inputs, done_ns: int, work_ns: int) -> None:
+    def finished(
+        self, job: Job[Tensor], batch: Tensor | None, inputs: Inputs, done_ns: int, work_ns: int
+    ) -> None:
         """A frame is finished: count it, and tell of it soon."""
         for source, age_ns in inputs.ages_ns.items():
             self._tally.edges[source].age.add(age_ns)
         for source, wait_ns in inputs.waits_ns.items():
             self._tally.edges[source].wait.add(wait_ns)
         self._tally.record(job, done_ns, work_ns)
+        stamp_ns = self._container.grid.stamp_ns(job.frame)
         # The frame source may be on the line before the topic has found it.
         if self._line is not None or self._hears_progress or self.debug.is_heard:
             numbers = self._numbers(job, inputs, work_ns) if self.debug.is_heard else {}
-            stamp_ns = self._container.grid.stamp_ns(job.frame)
             self._untold.append(Aside(self._tell, stamp_ns, numbers, self._untold))
+        if self._looked_at.takes_turn():
+            show = Aside(self._show, batch, stamp_ns, job.origin, self._untold)
+            self._untold.append(show)
 
     def next_task(self) -> Task | None:
         """What is to be told next, if nothing is being told."""
@@ -169,6 +180,17 @@ class Telling:
                 self.tell_progress(stamp_ns)
                 for name, value in numbers.items():
                     self.debug.tell(name, value, stamp_ns)
+        self._told(run)
+
+    def _show(self, batch: Tensor | None, stamp_ns: int, origin: Origin, run: deque[Task]) -> None:
+        """Worker thread: a state for whoever looks on."""
+        with self._at_it:
+            if not self._is_released:
+                payload = None if batch is None else to_payload(batch.cpu()).numpy()
+                self._looked_at.send(payload, stamp_ns, origin)
+        self._told(run)
+
+    def _told(self, run: deque[Task]) -> None:
         with self._container.pool.lock:
             if run is self._untold:
                 self._is_at_it = False

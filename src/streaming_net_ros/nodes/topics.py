@@ -15,13 +15,21 @@ from streaming_net_ros.frames import Mode
 
 FRAMES = "frames"
 PROGRESS = "progress"
+CHANGES = "changes"
 DIAGNOSTICS = "/diagnostics"
+# Who looks on gets the newest, or nothing: a slow one holds nobody up.
+LOOKED_AT = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 READY_NS = -1  # progress with this stamp says "ready": no frame can have it
 
 
 def state(node: str) -> str:
     """Topic of a node's state."""
     return f"state/{node}"
+
+
+def throttled(node: str) -> str:
+    """Topic of a few of a node's states a second."""
+    return f"{state(node)}/throttled"
 
 
 def response(output: str) -> str:

@@ -1,0 +1,161 @@
+"""Changing a group while it runs: lesions, gains, scalars, weights.
+
+Each is a parameter of the group's node. A change waits for the border between two frames, holds
+from a stated frame on, and is told: in the log, on the topic ``changes``, and in the ledger, from
+which a replay makes it again.
+
+Threads: parameters are set in the executor thread; a worker applies changes and tells of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from torch import Tensor
+
+from streaming_net_ros.frames import LESIONS, Mailbox
+from streaming_net_ros.frames.ledger import ChangeLine, system_ns
+from streaming_net_ros.network.adjust import (
+    WEIGHTS,
+    Adjustable,
+    Change,
+    is_lesion,
+    lesion_name,
+)
+from streaming_net_ros.network.backends import Runner
+from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.live import LiveParameters
+from streaming_net_ros.nodes.settings import Row
+from streaming_net_ros.wire import write_stamp_ns
+
+if TYPE_CHECKING:
+    from streaming_net_ros.nodes.container import Container
+
+_DEPTH = 100
+
+
+class Steering:
+    """What of one group may change while it runs.
+
+    Args:
+        node: of the group.
+        group: its name.
+        container: of the node.
+        runner: what computes it.
+    """
+
+    def __init__(self, node: Node, group: str, container: Container, runner: Runner) -> None:
+        self._node = node
+        self._group = group
+        self._container = container
+        self._runner = runner
+        self._adjustable = Adjustable(container.network, group)
+        self._mailbox: Mailbox[Tensor] | None = None
+        self._pending: list[Change] = []
+        self._untold: list[Change] = []
+        self._changes = node.create_publisher(
+            DiagnosticArray, topics.CHANGES, topics.reliable(_DEPTH)
+        )
+        self._sources = tuple(container.rules[group].delays)
+        self._places = {lesion_name(source): source for source in (None, *self._sources)}
+        self._parameters = LiveParameters(node, self._rows(), self._checked, self._take)
+
+    def begin(self, mailbox: Mailbox[Tensor]) -> None:
+        """A run begins with an empty mailbox: what was lesioned stays so. Lock held."""
+        old, self._mailbox = self._mailbox, mailbox
+        if old is not None:
+            mailbox.lesions.set(old.lesions.group)
+            for source, lesion in old.lesions.told().items():
+                mailbox.lesions.set(lesion, source)
+
+    def destroy(self) -> None:
+        """Leave the node."""
+        self._parameters.destroy()
+        self._node.destroy_publisher(self._changes)
+
+    def at_border(self) -> None:
+        """Between two frames: apply what was changed. Called with the lock held."""
+        if not self._pending or self._mailbox is None or self._mailbox.is_busy:
+            return
+        for change in self._pending:
+            change.apply()
+            if not is_lesion(change.name) and self._runner.leave_backend():
+                self._node.get_logger().warning(
+                    "its backend was made of what is changed now: torch computes eagerly from "
+                    "here on"
+                )
+        self._untold += self._pending
+        self._pending = []
+
+    def tell(self, frame: int) -> None:
+        """A frame begins, the first one with the last changes. Called with the lock held."""
+        if not self._untold:
+            return
+        changes, self._untold = self._untold, []
+        if self._container.ledger is not None:
+            for change in changes:
+                self._container.ledger.write(
+                    ChangeLine(
+                        self._group,
+                        frame,
+                        change.name,
+                        change.value,
+                        system_ns(),
+                        change.fingerprint,
+                    )
+                )
+        values = [KeyValue(key=change.name, value=str(change.value)) for change in changes]
+        status = DiagnosticStatus(name=self._group, message=f"frame {frame}", values=values)
+        message = DiagnosticArray(status=[status])
+        write_stamp_ns(message.header.stamp, self._container.grid.stamp_ns(frame))
+        self._changes.publish(message)
+        told = ", ".join(f"{value.key} = {value.value}" for value in values)
+        self._node.get_logger().info(f"from frame {frame} on: {told}")
+
+    def warnings(self) -> list[str]:
+        """What is lesioned now, in words: nobody shall wonder. Called with the lock held."""
+        if self._mailbox is None or not self._mailbox.lesions.is_any:
+            return []
+        lesions = {self._group: self._mailbox.lesions.group} | {
+            f"{source} -> {self._group}": lesion
+            for source, lesion in self._mailbox.lesions.told().items()
+        }
+        words = {"hold": "held", "silence": "silenced"}
+        return [f"{place} is {words[what]}" for place, what in lesions.items() if what in words]
+
+    # --- parameters (executor thread) --------------------------------------------------------
+
+    def _rows(self) -> dict[str, Row]:
+        rows = {
+            name: Row(
+                "none",
+                "none; hold: the last state stays; silence: " + (
+                    "the group has no state" if source is None else f"'{source}' is not heard"
+                ),
+                choices=LESIONS,
+            )
+            for name, source in self._places.items()
+        }  # fmt: skip
+        for name, value in self._adjustable.numbers().items():
+            rows[name] = Row(value, "the network file has " + f"{value:g}")
+        rows[WEIGHTS] = Row("", "weights file to take this group's tensors from, while it runs")
+        return rows
+
+    def _checked(self, name: str, value: Any) -> Change:
+        if not is_lesion(name):
+            return self._adjustable.checked(name, value)
+        source = self._places[name]
+
+        def apply() -> None:
+            assert self._mailbox is not None
+            self._mailbox.lesions.set(value, source)
+
+        return Change(name, value, "", apply)
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        with self._container.pool.lock:
+            self._pending += changes
+            self._container.pool.wake(self._node)
