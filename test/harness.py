@@ -93,6 +93,21 @@ class Robot:
         assert self.host.spin(future.done, 10), service
         return future.result()
 
+    def set(self, node, **values):
+        """Set parameters (``__`` stands for a dot) as ``ros2 param set`` does: the refusals."""
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        client = self.node.create_client(SetParameters, f"{node}/set_parameters")
+        assert self.host.spin(client.service_is_ready, 10), node
+        asked = [
+            Parameter(name.replace("__", "."), value=value).to_parameter_msg()
+            for name, value in values.items()
+        ]
+        future = client.call_async(SetParameters.Request(parameters=asked))
+        assert self.host.spin(future.done, 10), node
+        return [result.reason for result in future.result().results if not result.successful]
+
 
 @contextmanager
 def composed(path, namespace, ros_arguments=(), **settings):

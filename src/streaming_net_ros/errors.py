@@ -82,6 +82,10 @@ class LedgerError(StreamingNetError):
     """A ledger that cannot be written, is damaged, or tells of another run."""
 
 
+class SnapshotError(StreamingNetError):
+    """A snapshot that cannot be written, is damaged, or is of another network."""
+
+
 class ParameterError(StreamingNetError):
     """A parameter or command line value out of its range."""
 

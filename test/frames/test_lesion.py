@@ -149,4 +149,4 @@ def test_what_cannot_be_lesioned_is_refused():
         lesions.set("hurt", "a")
     with pytest.raises(ParameterError, match="no such edge"):
         lesions.set("hold", "image")
-    assert lesions.told() == {"a": "none", "b": "none"} and not lesions.is_any
+    assert set(lesions.told().values()) == {"none"} and not lesions.is_any

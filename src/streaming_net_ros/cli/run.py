@@ -55,6 +55,9 @@ def run(
     tuning: Annotated[
         Path | None, typer.Option(help="Tuning file: how each group is computed (see tune).")
     ] = None,
+    restore: Annotated[
+        Path | None, typer.Option(help="Go on from the snapshot in this folder.")
+    ] = None,
     transport: Annotated[
         str, typer.Option(help="States between processes: auto, or message (not shared memory).")
     ] = "auto",
@@ -114,6 +117,7 @@ def run(
         path,
         weights=weights,
         tuning=tuning,
+        restore=None if restore is None else restore.resolve(),
         transport=transport,
         rollout=rollout,
         mode="realtime" if mode == "realtime" else "lockstep",

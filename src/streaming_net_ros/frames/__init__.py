@@ -13,9 +13,10 @@ from streaming_net_ros.frames.guard import Limits, OutputGuard, Verdict
 from streaming_net_ros.frames.intake import Companion, Fed, Intake, Offer
 from streaming_net_ros.frames.latency import Latency, ResponseClock
 from streaming_net_ros.frames.lesion import LESIONS, Lesion, Lesions
-from streaming_net_ros.frames.mailbox import Arrival, Input, Job, Mailbox
+from streaming_net_ros.frames.mailbox import Arrival, Job, Mailbox, Memory
 from streaming_net_ros.frames.origin import Origin, origin_of
 from streaming_net_ros.frames.rule import Deadline, FiringRule, Mode, Period, firing_rules
+from streaming_net_ros.frames.running import Arrived, Input, Running
 from streaming_net_ros.frames.spread import Spread, quantile
 from streaming_net_ros.frames.tally import Cadence, EdgeTally, FrameTally
 from streaming_net_ros.frames.virtual import Done, VirtualRun
@@ -24,6 +25,7 @@ from streaming_net_ros.frames.watch import Watch
 __all__ = [
     "LESIONS",
     "Arrival",
+    "Arrived",
     "Cadence",
     "Companion",
     "Deadline",
@@ -42,12 +44,14 @@ __all__ = [
     "Lesions",
     "Limits",
     "Mailbox",
+    "Memory",
     "Mode",
     "Offer",
     "Origin",
     "OutputGuard",
     "Period",
     "ResponseClock",
+    "Running",
     "Spread",
     "Verdict",
     "VirtualRun",

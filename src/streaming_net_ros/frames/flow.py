@@ -38,6 +38,13 @@ class FlowWindow:
         self._newest: int | None = None
         self._first_image = 0
 
+    def go_on(self, frame: int | None) -> None:
+        """Count on from a run that had worked through all images up to that of ``frame``."""
+        if frame is not None:
+            self.fed(frame)
+            self._done = dict.fromkeys(self._done, frame)
+            self._first_image = frame + 1
+
     def may_feed(self, frame: int) -> bool:
         """True if the image of ``frame`` fits into the window."""
         return not self._done or frame - min(self._done.values()) <= self.size

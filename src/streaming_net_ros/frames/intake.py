@@ -13,6 +13,7 @@ mailboxes hold. Pure, with the clock handed in; owned by the frame source.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, TypeVar
@@ -138,6 +139,15 @@ class Intake(Generic[Image]):
             self.jumps += 1
         self._now_ns = max(now_ns, self._now_ns)
 
+    @property
+    def last_frame(self) -> int | None:
+        """The newest frame that was fed."""
+        return self._last
+
+    def go_on(self, frame: int | None) -> None:
+        """Count on from a frame of another run: the next image is the one after it."""
+        self._last = frame
+
     def next_frame(self, now_ns: int = 0) -> int | None:
         """The frame that the oldest waiting image will be, or None if none waits or it is early.
 
@@ -218,6 +228,19 @@ class Companion(Generic[Image]):
             return True
         self._messages.popleft()
         return not is_lockstep  # in realtime the newest is all that counts
+
+    def memory(self) -> list[tuple[int, Image]]:
+        """The messages that later frames may get, with their stamps."""
+        return [(stamp_ns, message) for stamp_ns, _, message in self._messages]
+
+    def recall(self, messages: Iterable[tuple[int, Image]]) -> None:
+        """Go on with the messages of another run, before those that are here."""
+        known = {stamp_ns for stamp_ns, _, _ in self._messages}
+        self._messages.extendleft(
+            (stamp_ns, stamp_ns, message)
+            for stamp_ns, message in reversed(list(messages))
+            if stamp_ns not in known
+        )
 
     def choose(self, captured_ns: int, now_ns: int = 0) -> Image | None:
         """The message for a frame captured then; None if there is none, none yet, or a stale one.

@@ -8,14 +8,11 @@ before and is not used. Owned by a ``mailbox``; pure, like it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
+from typing import Generic, Literal, get_args
 
 from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.frames.running import Input, State
 
-if TYPE_CHECKING:
-    from streaming_net_ros.frames.mailbox import Input
-
-State = TypeVar("State")
 Lesion = Literal["none", "hold", "silence"]
 LESIONS: tuple[Lesion, ...] = get_args(Lesion)
 
@@ -69,9 +66,20 @@ class Lesions(Generic[State]):
         self._edges[source] = lesion
         self._lesioned = tuple(name for name, other in self._edges.items() if other != "none")
 
-    def told(self) -> dict[str, Lesion]:
-        """The lesion of every edge, by source."""
-        return dict(self._edges)
+    def told(self) -> dict[str | None, Lesion]:
+        """The lesion of the group (None) and of every edge, by source."""
+        edges: dict[str | None, Lesion] = {None: self.group}
+        return edges | dict(self._edges.items())
+
+    def remembered(self) -> tuple[Mapping[str, Input[State]], Mapping[str, Input[State]]]:
+        """What was heard last, and what held edges hold, by source; to be put away."""
+        return dict(self._heard), dict(self._kept)
+
+    def remember(
+        self, heard: Mapping[str, Input[State]], kept: Mapping[str, Input[State]]
+    ) -> None:
+        """Take up what was ``remembered``."""
+        self._heard, self._kept = heard, dict(kept)
 
     @property
     def is_any(self) -> bool:

@@ -26,17 +26,16 @@ of what a state is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.frames.grid import FrameGrid
-from streaming_net_ros.frames.lesion import Lesions
+from streaming_net_ros.frames.lesion import Lesion, Lesions
 from streaming_net_ros.frames.origin import Origin, origin_of
 from streaming_net_ros.frames.rule import Deadline, FiringRule
+from streaming_net_ros.frames.running import Arrived, Input, Running, State
 
-State = TypeVar("State")
 _AHEAD_FRAMES = 2  # an image may be one frame ahead of its time, and hosts' clocks differ a little
 
 
@@ -48,19 +47,6 @@ class Arrival(Enum):
     LATE = "too late for its frame; kept for the next one"
     GAP = "a state before this one never arrived"
     FUTURE = "no image can have reached this frame yet: the clocks disagree, or time jumped back"
-
-
-class Input(NamedTuple, Generic[State]):
-    """One input of a job: the state, its frame and origin, when it came, whether it stands in.
-
-    A state of None says that the source is silent in that frame.
-    """
-
-    state: State | None
-    frame: int
-    origin: Origin
-    arrived_ns: int
-    is_held: bool = False
 
 
 class Job(NamedTuple, Generic[State]):
@@ -93,46 +79,20 @@ class Job(NamedTuple, Generic[State]):
         return self.repeated is None and all(g.state is None for g in self.inputs.values())
 
 
-@dataclass
-class _Source(Generic[State]):
-    """What has arrived from one source and may still be needed, by frame."""
+class Memory(NamedTuple, Generic[State]):
+    """All that a mailbox knows between two frames: to be put away, and taken up by another.
 
-    delay: int
-    states: dict[int, Input[State]] = field(default_factory=dict)
-    newest: int | None = None
-    is_on_time: bool = True  # realtime: it has met its last deadline, so it is worth waiting for
+    Attributes:
+        running: what has arrived, and where the run is.
+        lesions: of the group (None) and of the edges of its sources.
+        heard: what was heard last, by source.
+        kept: what held edges hold, by source.
+    """
 
-    def store(self, given: Input[State]) -> None:
-        frame = given.frame
-        self.states[frame] = given
-        self.newest = frame if self.newest is None else max(frame, self.newest)
-
-    def forget_before(self, frame: int, keep_one: bool) -> None:
-        """Drop states older than ``frame``; realtime keeps the newest of them, to be held."""
-        stale = sorted(f for f in self.states if f < frame)
-        for old in stale[:-1] if keep_one else stale:
-            del self.states[old]
-
-    def held_for(self, frame: int, limit_frames: int | None) -> Input[State] | None:
-        """The newest state before ``frame`` that is at most ``limit_frames`` older; None: any."""
-        earlier = max((f for f in self.states if f < frame), default=None)
-        if earlier is None or (limit_frames is not None and frame - earlier > limit_frames):
-            return None
-        return self.states[earlier]._replace(is_held=True)
-
-
-@dataclass
-class _Running(Generic[State]):
-    """What a mailbox knows of the run that it is in; gone when time jumps back."""
-
-    sources: dict[str, _Source[State]]
-    start: int | None = None  # frame of the first image, as far as arrivals tell
-    next: int | None = None  # next frame to fire; None until something arrived
-    fired: int | None = None  # newest frame that has fired
-    has_begun: bool = False  # something has fired since the beginning, or since a silence
-    own: Input[State] | None = None  # the newest own state
-    updated: int | None = None  # the newest frame that was computed, not repeated
-    skipped: int = 0
+    running: Running[State]
+    lesions: Mapping[str | None, Lesion]
+    heard: Mapping[str, Input[State]]
+    kept: Mapping[str, Input[State]]
 
 
 class Mailbox(Generic[State]):
@@ -153,13 +113,13 @@ class Mailbox(Generic[State]):
         self.lesions: Lesions[State] = Lesions(rule.group, tuple(rule.delays))
         self.jumps = 0
         self.silences = 0
-        self._run: _Running[State] = self._fresh()
+        self._run: Running[State] = self._fresh()
         self._others = tuple(name for name in rule.delays if name != rule.group)
-        self._in_flight: tuple[Job[State], _Running[State]] | None = None
+        self._in_flight: tuple[Job[State], Running[State]] | None = None
         self._now_ns = 0
 
-    def _fresh(self) -> _Running[State]:
-        return _Running({name: _Source(delay) for name, delay in self.rule.delays.items()})
+    def _fresh(self) -> Running[State]:
+        return Running({name: Arrived(delay) for name, delay in self.rule.delays.items()})
 
     @property
     def next_frame(self) -> int | None:
@@ -196,6 +156,22 @@ class Mailbox(Generic[State]):
         if self.rule.deadlines is None:
             return self._arrive_in_order(source, given)
         return self._arrive_in_time(source, given, self.rule.deadlines[source])
+
+    @property
+    def running(self) -> Running[State]:
+        """What it knows of the run; not to be changed."""
+        return self._run
+
+    def memory(self) -> Memory[State]:
+        """What it knows now; states are not copied."""
+        return Memory(self._run.copy(), self.lesions.told(), *self.lesions.remembered())
+
+    def recall(self, memory: Memory[State]) -> None:
+        """Go on from what another mailbox of this rule knew."""
+        self._run = memory.running.copy()
+        for source, lesion in memory.lesions.items():
+            self.lesions.set(lesion, source)
+        self.lesions.remember(memory.heard, memory.kept)
 
     def next_job(self, now_ns: int = 0) -> Job[State] | None:
         """The next frame that may be computed now, or None. ``finish`` must follow each job."""
@@ -238,7 +214,7 @@ class Mailbox(Generic[State]):
         """
         self._land(frame)
 
-    def _land(self, frame: int) -> tuple[Job[State], _Running[State]]:
+    def _land(self, frame: int) -> tuple[Job[State], Running[State]]:
         if self._in_flight is None or frame != self._in_flight[0].frame:
             raise ParameterError(
                 "finish without its job",

@@ -7,7 +7,6 @@ CPU, with the same thread counts and backends, the states are those of the run b
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +38,7 @@ from streaming_net_ros.network.ledger_check import (
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.offline import GroupFrame, StampedState
 from streaming_net_ros.network.schema import NetworkSpec
+from streaming_net_ros.network.snapshot import network_fingerprint
 from streaming_net_ros.network.tuning import example_inputs
 from streaming_net_ros.network.weights import file_fingerprint
 from streaming_net_ros.theory import Rollout
@@ -80,10 +80,9 @@ def run_head(
     Raises:
         WeightsError: the weights file cannot be read.
     """
-    written_out = spec.model_dump_json(exclude={"path", "weights", "description"})
     return RunHead(
         network=spec.name,
-        fingerprint=hashlib.sha256(written_out.encode()).hexdigest()[:16],
+        fingerprint=network_fingerprint(spec),
         weights=f"seed {seed}" if weights is None else file_fingerprint(weights),
         delays={f"{u} -> {v}": delay for (u, v), delay in rollout.delays.items()},
         rate_hz=grid.rate_hz,

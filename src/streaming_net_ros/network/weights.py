@@ -141,6 +141,12 @@ def _read_pairs(
     return [(mine[name], tensor) for name, tensor in tensors.items()]
 
 
+def group_tensors(network: StreamingNetwork, group: str) -> dict[str, Tensor]:
+    """A group's own tensors and those that it may share with others, by their names in files."""
+    named = _named(network)
+    return {n: tensor for n, tensor in named.items() if n.split(".")[0] in (group, "shared")}
+
+
 def _named(network: StreamingNetwork) -> dict[str, Tensor]:
     """Every stored tensor of a network by its name in the file."""
     named = {f"shared.{n}": t for n, t in network.shared.state_dict(keep_vars=True).items()}

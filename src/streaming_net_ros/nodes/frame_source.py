@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
 from sensor_msgs.msg import TimeReference
 from std_msgs.msg import Header
-from std_srvs.srv import Trigger
 
 from streaming_net_ros.errors import RunError, TransportError
 from streaming_net_ros.frames import Companion, FlowWindow, Intake, Offer, Origin
@@ -26,7 +26,9 @@ from streaming_net_ros.frames.ledger import InputLine, system_ns
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network import ImageInput
 from streaming_net_ros.network.layout import from_payload
+from streaming_net_ros.network.snapshot import read_source, save_source
 from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.conductor import Conductor
 from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.inputs import InputTopics
 from streaming_net_ros.nodes.listeners import Listeners
@@ -52,8 +54,6 @@ class FrameSource(MemberNode):
         super().__init__(FRAME_SOURCE, container)
         self._primary = container.spec.primary_input
         self._is_lockstep = container.settings.mode == "lockstep"
-        self._paused = False
-        self._steps = 0
         self._inputs = InputTopics(self, container, self._offer)
         self._outlet: Outlet | None = None
         self.fed = 0
@@ -90,14 +90,7 @@ class FrameSource(MemberNode):
                     Header, topics.PROGRESS, self._on_progress, topics.reliable(depth)
                 )
             )
-        self._offered = [
-            self.create_service(Trigger, f"~/{name}", answer)
-            for name, answer in (
-                ("pause", self._on_pause),
-                ("resume", self._on_resume),
-                ("step", self._on_step),
-            )
-        ]
+        self._conductor = Conductor(self, container.rules)
         self._timers_own = [
             self.create_timer(_WATCH_PERIOD_S, self._watch),
         ]
@@ -153,8 +146,7 @@ class FrameSource(MemberNode):
             self.container.lines.withdraw(self._outlet)
             self._outlet = None
         self.destroy_publisher(self._frames_publisher)
-        for service in self._offered:
-            self.destroy_service(service)
+        self._conductor.destroy()
         for timer in self._timers_own:
             self.destroy_timer(timer)
 
@@ -249,7 +241,7 @@ class FrameSource(MemberNode):
 
     def next_task(self, now_ns: int) -> Task | None:
         """Feed the next image, if it may be fed now."""
-        if not self._may_run():
+        if not (self._may_run() and self._conductor.may_feed(now_ns)):
             return None
         frame = self._intake.next_frame(now_ns)
         if frame is None or (self._is_lockstep and not self._window.may_feed(frame)):
@@ -263,7 +255,7 @@ class FrameSource(MemberNode):
             return None
         self._window.fed(fed.frame)
         self._is_feeding = True
-        self._steps = max(0, self._steps - 1)
+        self._conductor.fed(now_ns)
         self._watchdog.fed()
         # The intake's capture time: an image without a stamp is captured on arrival.
         image = {name: (payload, fed.captured_ns) for name, (payload, _) in fed.image.items()}
@@ -272,13 +264,14 @@ class FrameSource(MemberNode):
         return partial(self._feed, self._intake, fed.frame, payloads, clocked_ns)
 
     def _may_run(self) -> bool:
-        """Everybody is connected, nobody said pause, and the last image has left."""
-        is_running = not self._paused or self._steps > 0
-        return is_running and self._is_matched and not (self._is_feeding or self._waiting_for)
+        """Everybody is connected, and the last image has left."""
+        return self._is_matched and not (self._is_feeding or self._waiting_for)
 
     def wake_at_ns(self) -> int | None:
         """Realtime: an image whose frame was taken waits for the next tick."""
-        return self._intake.wake_at_ns() if self._may_run() else None
+        if not self._may_run():
+            return None
+        return self._conductor.wake_at_ns() if self._is_lockstep else self._intake.wake_at_ns()
 
     def _feed(
         self, intake: Intake[_Payloads], frame: int, payloads: _Payloads, clocked_ns: int | None
@@ -331,32 +324,39 @@ class FrameSource(MemberNode):
     def _counts_for_age(self, name: str) -> bool:
         return isinstance(self.container.spec.inputs[name], ImageInput)
 
-    # --- services (executor thread) ----------------------------------------------------------
+    # --- snapshots (executor thread) ---------------------------------------------------------
 
-    def _on_pause(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def is_at_rest(self) -> bool:
+        """Is nothing under way? In realtime there is always something."""
         with self.container.pool.lock:
-            self._paused, self._steps = True, 0
-        response.success, response.message = True, f"paused after {self.fed} frames"
-        return response
+            return not self._is_lockstep or (not self._is_feeding and self._window.is_drained)
 
-    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        with self.container.pool.lock:
-            self._paused, self._steps = False, 0
-            self.container.pool.wake(self)
-        response.success, response.message = True, "running"
-        return response
+    def save(self, folder: Path) -> int | None:
+        """Write what the source knows; the newest frame that was fed.
 
-    def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        Raises:
+            SnapshotError: it cannot be written.
+        """
         with self.container.pool.lock:
-            may = self._paused and self._is_lockstep
-            if may:
-                self._steps += 1
-                self.container.pool.wake(self)
-        response.success = may
-        response.message = (
-            "one image will be fed" if may else "stepping needs lockstep and a paused source"
-        )
-        return response
+            beside = {name: box.memory() for name, box in self._companions.items()}
+            image_frame = self._intake.last_frame
+        save_source(folder, self.container.spec, image_frame, beside)
+        return image_frame
+
+    def restore(self, folder: Path) -> int | None:
+        """Go on from a snapshot; the frame of the newest image in it.
+
+        Raises:
+            SnapshotError: it cannot be read, or is of another network.
+        """
+        image_frame, beside = read_source(folder, self.container.spec)
+        with self.container.pool.lock:
+            if self._is_lockstep:
+                self._intake.go_on(image_frame)
+                self._window.go_on(image_frame)
+                for name, messages in beside.items():
+                    self._companions[name].recall(messages)
+        return image_frame
 
     # --- watching (executor thread) ----------------------------------------------------------
 
@@ -375,7 +375,7 @@ class FrameSource(MemberNode):
             self._watch_standstill()
         else:
             with self.container.pool.lock:
-                self._watchdog.look(self._paused)
+                self._watchdog.look(self._conductor.is_paused)
                 if not self.container.pool.uses_sim_time:
                     self._watchdog.clock(self.container.pool.now_ns())
 
@@ -421,7 +421,7 @@ class FrameSource(MemberNode):
                 "refused_images": str(self._inputs.refused),
                 "foreign_stamps": str(foreign),
                 "clock_jumps": str(jumps),
-                "paused": str(self._paused).lower(),
+                "state": "paused" if self._conductor.is_paused else "running",
             }
         )
         health.warnings += [s.refusal for s in self._senders.values() if s.refusal]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ from streaming_net_ros.network.measured import edge_name
 from streaming_net_ros.network.tuning import tuned_runner
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health, told_spread
+from streaming_net_ros.nodes.keeper import GroupKeeper
 from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.responses import Responder
 from streaming_net_ros.nodes.steering import Steering
@@ -69,6 +71,7 @@ class LayerGroupNode(MemberNode):
             container.tell_ledger_of(self.group_name, made.used)
         self._warm_up()
         self._steering = Steering(self, self.group_name, container, self._layers)
+        self._keeper = GroupKeeper(self, self._steering, self._begin)
         self._sender = StateSender(self, self.group_name, container)
         self._telling = Telling(self, self.group_name, container)
         self._responders = [
@@ -87,16 +90,29 @@ class LayerGroupNode(MemberNode):
 
     def reset(self) -> None:
         """Forget all states."""
-        self._mailbox = Mailbox(self._rule)
-        self._tally = FrameTally(self._rule.delays, self.container.target_hz)
-        self._telling.begin(self._tally)
-        self._steering.begin(self._mailbox)
-        for responder in self._responders:
-            responder.reset()
+        self._begin(Mailbox(self._rule))
         self._sender.reset()
-        self._is_ready = False
+        self._is_ready = self._has_heard = False
         self._progress_ns = -1
         self._ready_timer.reset()
+
+    def restore(self, folder: Path) -> int | None:
+        """Go on from the group's part of a snapshot."""
+        return self._keeper.restore(folder)
+
+    @property
+    def mailbox(self) -> Mailbox[Tensor]:
+        """What the group knows; the pool's lock guards it."""
+        return self._mailbox
+
+    def _begin(self, mailbox: Mailbox[Tensor]) -> None:
+        """Begin anew. Called with the lock held; a job under way leaves no trace."""
+        self._mailbox = mailbox
+        self._tally = FrameTally(self._rule.delays, self.container.target_hz)
+        self._telling.begin(self._tally)
+        self._steering.begin(mailbox)
+        for responder in self._responders:
+            responder.reset()
 
     def release(self) -> None:
         """Leave the topics."""
@@ -106,6 +122,7 @@ class LayerGroupNode(MemberNode):
             responder.release()
         self._sender.close()
         self._telling.release()
+        self._keeper.destroy()
         self._steering.destroy()
         for timer in (self._ready_timer, self._look_timer):
             self.destroy_timer(timer)
@@ -148,6 +165,7 @@ class LayerGroupNode(MemberNode):
         """A state is here, from another process or by reference. Called with the lock held."""
         if not self.is_active:
             return
+        self._has_heard = True
         arrival = self._mailbox.arrive(source, frame, batch, origin, now_ns)
         if arrival is not Arrival.ACCEPTED:
             self._tally.arrived(source, arrival)
@@ -317,7 +335,7 @@ class LayerGroupNode(MemberNode):
             self.container.ready(self.group_name)
             # With the lock no worker can begin: nobody hears "ready" after the first progress.
             with self.container.pool.lock:
-                if self._mailbox.next_frame is None:
+                if not self._has_heard:
                     self._telling.tell_progress(topics.READY_NS)
 
     @property

@@ -6,10 +6,12 @@ work. Its bookkeeping is guarded by the lock of the container's workers.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from streaming_net_ros.errors import StreamingNetError
 from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.workers import Task
 
@@ -24,6 +26,7 @@ class MemberNode(LifecycleNode):
         super().__init__(name, **container.node_options)
         self.container = container
         self.is_active = False
+        self._snapshot = container.settings.restore
 
     def next_task(self, now_ns: int) -> Task | None:
         """See ``workers.Member``."""
@@ -39,6 +42,14 @@ class MemberNode(LifecycleNode):
 
     def reset(self) -> None:
         """Forget all states; called with the lock held, before the node becomes active."""
+        raise NotImplementedError
+
+    def restore(self, folder: Path) -> int | None:
+        """Go on from a snapshot, just after a reset; the frame of the newest image in it.
+
+        Raises:
+            SnapshotError: it cannot be read, or is of another network.
+        """
         raise NotImplementedError
 
     def release(self) -> None:
@@ -80,6 +91,13 @@ class MemberNode(LifecycleNode):
         with self.container.pool.lock:
             self.reset()
             self.is_active = True
+        if self._snapshot is not None:
+            folder, self._snapshot = self._snapshot, None  # the first time only
+            try:
+                self.restore(folder)
+            except StreamingNetError as error:
+                self.container.fail(error)
+                return TransitionCallbackReturn.FAILURE
         self.container.pool.add(self)
         return super().on_activate(state)
 

@@ -37,6 +37,8 @@ _TABLE: dict[str, Row] = {
     "weights": Row("", "weights file (safetensors); empty: the one that the network file names"),
     "tuning": Row("", "tuning file of streaming-net tune: backend, threads and cores of each "
                   "group; empty: none"),
+    "restore": Row("", "folder of a snapshot to go on from (lockstep: bit for bit; realtime: its "
+                   "weights); empty: none"),
     "members": Row([""], f"nodes of this process: group names and {FRAME_SOURCE}; empty: all"),
     "rollout": Row("", "streaming, sequential, or a rollout table's path; empty: the file's"),
     "mode": Row("lockstep", "lockstep: no frame is lost, the source waits; realtime: the frame "
@@ -71,6 +73,7 @@ class Settings:
     network: Path
     weights: Path | None = None
     tuning: Path | None = None
+    restore: Path | None = None
     members: tuple[str, ...] = ()
     rollout: str | None = None
     mode: Mode = "lockstep"
@@ -121,7 +124,7 @@ def declare_settings(node: Node) -> Settings:
     for name in ("weights", "rollout"):
         given[name] = given[name] or None
     given["network"] = Path(given["network"])
-    for name in ("weights", "tuning", "ledger"):
+    for name in ("weights", "tuning", "restore", "ledger"):
         given[name] = Path(given[name]) if given[name] else None
     given["members"] = tuple(member for member in given["members"] if member)
     given["rate_hz"] = given["rate_hz"] or None

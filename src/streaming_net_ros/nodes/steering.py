@@ -9,14 +9,15 @@ Threads: parameters are set in the executor thread; a worker applies changes and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from torch import Tensor
 
-from streaming_net_ros.frames import LESIONS, Mailbox
+from streaming_net_ros.frames import LESIONS, Lesion, Mailbox
 from streaming_net_ros.frames.ledger import ChangeLine, system_ns
 from streaming_net_ros.network.adjust import (
     WEIGHTS,
@@ -67,9 +68,25 @@ class Steering:
         """A run begins with an empty mailbox: what was lesioned stays so. Lock held."""
         old, self._mailbox = self._mailbox, mailbox
         if old is not None:
-            mailbox.lesions.set(old.lesions.group)
             for source, lesion in old.lesions.told().items():
                 mailbox.lesions.set(lesion, source)
+
+    def note(self, name: str, value: str) -> None:
+        """Tell of what was changed otherwise, with the frame that begins next."""
+        with self._container.pool.lock:
+            self._untold.append(Change(name, value, "", lambda: None))
+
+    def follow(self, numbers: Mapping[str, float], lesions: Mapping[str | None, Lesion]) -> None:
+        """Set the parameters to what a snapshot says. Executor thread."""
+        values: dict[str, Any] = dict(numbers)
+        values |= {lesion_name(source): lesion for source, lesion in lesions.items()}
+        changed = [
+            Parameter(name, value=value)
+            for name, value in values.items()
+            if self._node.get_parameter(name).value != value
+        ]
+        if changed:
+            self._node.set_parameters(changed)
 
     def destroy(self) -> None:
         """Leave the node."""
@@ -119,12 +136,13 @@ class Steering:
         """What is lesioned now, in words: nobody shall wonder. Called with the lock held."""
         if self._mailbox is None or not self._mailbox.lesions.is_any:
             return []
-        lesions = {self._group: self._mailbox.lesions.group} | {
-            f"{source} -> {self._group}": lesion
-            for source, lesion in self._mailbox.lesions.told().items()
-        }
         words = {"hold": "held", "silence": "silenced"}
-        return [f"{place} is {words[what]}" for place, what in lesions.items() if what in words]
+        return [
+            f"{self._group if source is None else f'edge {source} -> {self._group}'} "
+            f"is {words[lesion]}"
+            for source, lesion in self._mailbox.lesions.told().items()
+            if lesion in words
+        ]
 
     # --- parameters (executor thread) --------------------------------------------------------
 

@@ -1,0 +1,247 @@
+"""What is asked of the whole network: pause, resume, step, slow motion, reset and snapshots.
+
+Services and parameters of the frame source, because it decides when a frame begins. To reset the
+network, save or restore it, the source stops feeding, waits (in lockstep) until nothing is under
+way, and asks every group for its part (``keeper``).
+
+Threads: services and parameters are served in the executor thread, as coroutines where they wait;
+``may_feed`` and ``fed`` are called by workers. The pool's lock guards what both use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+
+from streaming_net_ros.errors import RunError, StreamingNetError
+from streaming_net_ros.nodes.keeper import SNAPSHOT, SNAPSHOT_ROW, asked_folder, told_image
+from streaming_net_ros.nodes.live import LiveParameters
+from streaming_net_ros.nodes.settings import Row
+from streaming_net_ros.nodes.waiting import until
+
+if TYPE_CHECKING:
+    from streaming_net_ros.nodes.frame_source import FrameSource
+
+_ROWS = {
+    "step_frames": Row(1, "lockstep: images that one step feeds (frames)", 1, 1e6),
+    "pace_hz": Row(0.0, "lockstep: slow motion: at most so many frames per second (Hz); 0: as "
+                   "fast as it goes", 0, 1e5),
+    SNAPSHOT: SNAPSHOT_ROW,
+}  # fmt: skip
+_THERE_S = 5.0  # how long a group's service may take to be discovered
+_DONE_S = 60.0  # how long a group may take to come to rest, to save or to restore
+Answer = Awaitable[str]
+
+
+class Conductor:
+    """Serves requests that concern all groups.
+
+    Args:
+        source: the frame source.
+        groups: of the network.
+
+    Attributes:
+        is_paused: nothing is fed but what steps ask for.
+    """
+
+    def __init__(self, source: FrameSource, groups: Iterable[str]) -> None:
+        self._source = source
+        self._container = source.container
+        self._groups = tuple(groups)
+        self._is_lockstep = self._container.settings.mode == "lockstep"
+        self.is_paused = False
+        self._steps = 0
+        self._values = {name: row.default for name, row in _ROWS.items()}
+        self._due_ns = 0  # slow motion: when the next frame may be fed
+        self._is_at_it = False
+        self._clients: dict[tuple[str, str], Client] = {}
+        self._parameters = LiveParameters(
+            source, _ROWS, lambda name, value: (name, value), self._on_values
+        )
+        answers: dict[str, Callable[..., Any]] = {
+            "pause": self._on_pause,
+            "resume": self._on_resume,
+            "step": self._on_step,
+            "reset": self._on_reset,
+            "save_snapshot": self._on_save,
+            "restore_snapshot": self._on_restore,
+        }
+        self._services = [
+            source.create_service(Trigger, f"~/{name}", answer) for name, answer in answers.items()
+        ]
+
+    def destroy(self) -> None:
+        """Leave the node."""
+        for service in self._services:
+            self._source.destroy_service(service)
+        for client in self._clients.values():
+            self._source.destroy_client(client)
+        self._parameters.destroy()
+
+    # --- feeding (called with the lock held) -------------------------------------------------
+
+    def may_feed(self, now_ns: int) -> bool:
+        """May an image be fed now, as far as requests say?"""
+        return (not self.is_paused or self._steps > 0) and now_ns >= self._due_ns
+
+    def wake_at_ns(self) -> int | None:
+        """Slow motion: when to ask again."""
+        return self._due_ns if self._due_ns and (not self.is_paused or self._steps > 0) else None
+
+    def fed(self, now_ns: int) -> None:
+        """An image was fed."""
+        self._steps = max(0, self._steps - 1)
+        pace_hz = self._values["pace_hz"] if self._is_lockstep else 0
+        self._due_ns = now_ns + round(1e9 / pace_hz) if pace_hz else 0
+
+    # --- pause, resume, step (executor thread) -----------------------------------------------
+
+    def _on_values(self, values: Sequence[tuple[str, Any]]) -> None:
+        with self._container.pool.lock:
+            self._values |= dict(values)
+            self._due_ns = 0
+            self._container.pool.wake(self._source)
+
+    def _on_pause(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._set(is_paused=True)
+        response.success, response.message = True, f"paused after {self._source.fed} frames"
+        return response
+
+    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._set(is_paused=False)
+        response.success, response.message = True, "running"
+        return response
+
+    def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._container.pool.lock:
+            may = self.is_paused and self._is_lockstep and not self._is_at_it
+            if may:
+                self._steps += self._values["step_frames"]
+                self._container.pool.wake(self._source)
+        images = self._values["step_frames"]
+        told = "one image" if images == 1 else f"{images} images"
+        response.success = may
+        response.message = (
+            f"{told} will be fed" if may else "stepping needs lockstep and a paused source"
+        )
+        return response
+
+    def _set(self, *, is_paused: bool) -> None:
+        with self._container.pool.lock:
+            self.is_paused, self._steps = is_paused, 0
+            self._container.pool.wake(self._source)
+
+    # --- the whole network (executor thread) -------------------------------------------------
+
+    async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return await self._at_rest(self._reset, response)
+
+    async def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return await self._at_rest(self._save, response)
+
+    async def _on_restore(
+        self, _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        return await self._at_rest(self._restore, response)
+
+    async def _at_rest(
+        self, act: Callable[[], Answer], response: Trigger.Response
+    ) -> Trigger.Response:
+        """Do something while nothing is fed and, in lockstep, nothing is under way."""
+        response.success = False
+        if self._is_at_it:
+            response.message = "another request is under way"
+            return response
+        self._is_at_it, was_paused = True, self.is_paused
+        self._set(is_paused=True)
+        try:
+            if not await until(self._source, self._source.is_at_rest, _DONE_S):
+                raise RunError(f"frames are still under way after {_DONE_S:g} s")
+            response.message = await act()
+            response.success = True
+        except StreamingNetError as error:
+            response.message = str(error)
+            self._source.get_logger().error(str(error))
+        finally:
+            self._is_at_it = False
+            self._set(is_paused=was_paused)
+        return response
+
+    async def _reset(self) -> str:
+        await self._ask_all("reset")
+        return "all states are forgotten"
+
+    async def _save(self) -> str:
+        folder = asked_folder(self._values[SNAPSHOT])
+        image_frame = self._source.save(folder)
+        await self._keep_all("save_snapshot", folder, image_frame)
+        return f"saved to {folder}, {told_image(image_frame)}"
+
+    async def _restore(self) -> str:
+        folder = asked_folder(self._values[SNAPSHOT])
+        image_frame = self._source.restore(folder)
+        await self._keep_all("restore_snapshot", folder, image_frame)
+        return f"restored from {folder}, {told_image(image_frame)}"
+
+    async def _keep_all(self, service: str, folder: Path, image_frame: int | None) -> None:
+        """Let every group save or restore its part of one snapshot."""
+        value = Parameter(SNAPSHOT, value=str(folder)).to_parameter_msg()
+        await self._set_all(value)
+        told = await self._ask_all(service)
+        other = {group: text for group, text in told.items() if text != told_image(image_frame)}
+        if other and self._is_lockstep:
+            raise RunError(
+                "the parts do not belong together",
+                where=str(folder),
+                expected=f"all groups {told_image(image_frame)}",
+                got=", ".join(f"{group} {text}" for group, text in other.items()),
+            )
+
+    async def _set_all(self, value: ParameterMessage) -> None:
+        request = SetParameters.Request(parameters=[value])
+        answers = await self._call_all(SetParameters, "set_parameters", request)
+        for group, answer in answers.items():
+            if not answer.results[0].successful:
+                raise RunError(f"group '{group}' refuses: {answer.results[0].reason}")
+
+    async def _ask_all(self, service: str) -> dict[str, str]:
+        """What every group says.
+
+        Raises:
+            RunError: one of them is not there, does not answer, or refuses.
+        """
+        answers = await self._call_all(Trigger, service, Trigger.Request())
+        refused = [f"{g}: {answer.message}" for g, answer in answers.items() if not answer.success]
+        if refused:
+            raise RunError("; ".join(refused))
+        return {group: answer.message for group, answer in answers.items()}
+
+    async def _call_all(self, kind: Any, service: str, request: Any) -> dict[str, Any]:
+        clients = {group: self._client(kind, group, service) for group in self._groups}
+
+        def are_there() -> bool:
+            return all(client.service_is_ready() for client in clients.values())
+
+        if not await until(self._source, are_there, _THERE_S):
+            silent = [g for g, client in clients.items() if not client.service_is_ready()]
+            raise RunError(f"nobody serves {service} of {', '.join(silent)}")
+        calls = {group: client.call_async(request) for group, client in clients.items()}
+        if not await until(
+            self._source, lambda: all(call.done() for call in calls.values()), _DONE_S
+        ):
+            silent = [group for group, call in calls.items() if not call.done()]
+            raise RunError(f"no answer to {service} from {', '.join(silent)}")
+        return {group: call.result() for group, call in calls.items()}
+
+    def _client(self, kind: Any, group: str, service: str) -> Client:
+        """Made when it is first asked for: most runs never do."""
+        if (group, service) not in self._clients:
+            self._clients[group, service] = self._source.create_client(kind, f"{group}/{service}")
+        return self._clients[group, service]
