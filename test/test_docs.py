@@ -198,6 +198,17 @@ def test_every_parameter_stands_in_the_docs_as_the_code_describes_it():
     assert rows == [parameter_row(name, row) for name, row in _TABLE.items()]
 
 
+@pytest.mark.ros
+def test_parameters_that_can_be_set_while_it_runs_stand_in_the_docs():
+    from streaming_net_ros.nodes.conductor import _ROWS
+    from streaming_net_ros.nodes.throttled import _ROW
+
+    rows = {**_ROWS, "throttle_hz": _ROW}
+    text = page("ros_interface.md")
+    for name, row in rows.items():
+        assert parameter_row(name, row).removeprefix("| ") in text, name
+
+
 def launch_arguments():
     """ARGUMENTS of the launch file, without importing launch."""
     tree = ast.parse((ROOT / "launch" / "streaming_net.launch.py").read_text(encoding="utf-8"))
