@@ -19,6 +19,7 @@ from torch import Tensor
 from streaming_net_ros.errors import RunError, StateError
 from streaming_net_ros.frames import Arrival, FrameTally, Job, Mailbox, Origin
 from streaming_net_ros.frames.ledger import FrameLine, system_ns
+from streaming_net_ros.network.device import compute_stream
 from streaming_net_ros.network.layout import all_finite, to_payload
 from streaming_net_ros.network.measured import edge_name
 from streaming_net_ros.network.tuning import tuned_runner
@@ -61,9 +62,10 @@ class LayerGroupNode(MemberNode):
     def configure(self) -> None:
         """Load the group's weights, warm it up, and join the topics."""
         container = self.container
-        made = tuned_runner(
-            container.network, self.group_name, container.tuning, container.settings.torch_threads
-        )
+        network, torch_threads = container.network, container.settings.torch_threads
+        self._stream = compute_stream(container.device)
+        with self._stream.work():
+            made = tuned_runner(network, self.group_name, container.tuning, torch_threads)
         self._layers, self._backend, self._backend_reason = made.runner, made.backend, made.reason
         if made.reason:
             self.get_logger().warning(made.reason)
@@ -137,7 +139,7 @@ class LayerGroupNode(MemberNode):
     def _warm_up(self) -> None:
         """Run the layers twice on zeros: allocators and kernels are chosen before frames count."""
         formats = self.container.formats
-        with torch.inference_mode():
+        with torch.inference_mode(), self._stream.work():
             zeros = {
                 source: torch.zeros(
                     (1, *formats[source].shape),
@@ -239,8 +241,11 @@ class LayerGroupNode(MemberNode):
         begun_ns, at_ns = time.perf_counter_ns(), system_ns()
         batch, is_finite = job.repeated, True
         if batch is None:
-            batch = self._layers({source: given.state for source, given in job.inputs.items()})
-            is_finite = batch is None or all_finite(batch)
+            heard = {source: given.state for source, given in job.inputs.items()}
+            with self._stream.work():
+                batch = self._layers(heard)
+                # On a GPU the host waits here: the state is complete.
+                is_finite = batch is None or all_finite(batch)
         work_ns = time.perf_counter_ns() - begun_ns
         if self.container.ledger is not None:
             # Before the state leaves: what anybody may have seen can be computed again.
@@ -307,7 +312,7 @@ class LayerGroupNode(MemberNode):
         if batch is None:
             self._sender.send(None, stamp_ns, job.origin)
             return
-        payload = to_payload(batch.cpu()).numpy()
+        payload = self._stream.to_host(to_payload(batch)).numpy()
         self._sender.send(payload, stamp_ns, job.origin)
         for responder in self._responders:
             responder.answer(job.frame, payload, job.origin)
