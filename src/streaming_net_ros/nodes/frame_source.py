@@ -25,8 +25,8 @@ from streaming_net_ros.frames import Companion, FlowWindow, Intake, Offer, Origi
 from streaming_net_ros.frames.ledger import InputLine, system_ns
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network import ImageInput
-from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.network.snapshot import read_source, save_source
+from streaming_net_ros.network.upload import uploader_to
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.conductor import Conductor
 from streaming_net_ros.nodes.diagnostics import Health
@@ -289,7 +289,8 @@ class FrameSource(MemberNode):
             self._write_ledger(name, frame, payload, captured_ns, age_ns)
             origin = Origin(age_ns, frame, clocked_ns=clocked_ns)
             self._senders[name].send(payload, stamp_ns, origin)
-            batch = from_payload(torch.from_numpy(payload), form.shape).to(container.device)
+            upload = uploader_to(container.device).upload
+            batch = upload(torch.from_numpy(payload), form.shape)
             with container.pool.lock:
                 if intake is not self._intake:
                     return

@@ -32,7 +32,7 @@ from torch import Tensor
 from streaming_net_ros.errors import RunError, StateError, TransportError
 from streaming_net_ros.frames import Origin
 from streaming_net_ros.frames.ledger import system_ns
-from streaming_net_ros.network.layout import from_payload
+from streaming_net_ros.network.upload import uploader_to
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.listeners import Listeners
@@ -183,6 +183,7 @@ class StateHearer:
         self._source = source
         self._container = container
         self._form = container.formats[source]
+        self._uploader = uploader_to(container.device)
         self._take = take
         self._refuse = refuse
         self._line: socket.socket | None = None
@@ -340,11 +341,7 @@ class StateHearer:
 
     def _fresh(self) -> tuple[Tensor, NDArray[Any]]:
         """Memory for a state, and the same as numpy sees it."""
-        payload = torch.empty(
-            self._form.numbers,
-            dtype=getattr(torch, self._form.dtype),
-            pin_memory=self._container.device.type == "cuda",
-        )
+        payload = self._uploader.memory(self._form.numbers, getattr(torch, self._form.dtype))
         return payload, payload.numpy()
 
     def _on_end(self) -> None:
@@ -375,7 +372,5 @@ class StateHearer:
     def _hand_on(
         self, payload: Tensor, stamp_ns: int, origin: Origin, sent_ns: int | None
     ) -> None:
-        batch = from_payload(payload, self._form.shape)
-        if self._container.device.type != "cpu":
-            batch = batch.to(self._container.device, non_blocking=True)
+        batch = self._uploader.upload(payload, self._form.shape)
         self._take(batch, stamp_ns, origin, sent_ns)
