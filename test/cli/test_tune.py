@@ -87,6 +87,27 @@ def test_a_backend_that_is_asked_for_and_missing_is_an_error(tune, monkeypatch):
     assert code == 2 and "--backend: no such backend" in said.err
 
 
+def test_a_backend_of_another_device_is_an_error(tune):
+    code, said = tune(backend="cuda_graph")
+    assert code == 2 and "a backend that is not for cpu" in said.err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU here")
+def test_a_gpu_that_is_not_there_is_an_error(tune):
+    code, said = tune("--device", "cuda")
+    assert code == 2 and "--device: cannot use this device" in said.err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
+def test_a_gpu_is_part_of_the_file(tune, tmp_path):
+    code, said = tune("--device", "cuda", backend="cuda_graph")
+    assert code == 0, said.err
+    told = read_tuning(tmp_path / "tiny.cuda.tuning.yaml", SPEC)
+    assert told.device == "cuda" and told.machine.gpu == torch.cuda.get_device_name()
+    code, said = tune("--device", "cuda", "--cores", "all")
+    assert code == 2 and "--cores: a group on a GPU" in said.err
+
+
 @pytest.mark.parametrize("text", ["a", "1-", "0,,1", "-1", "60000", ",", "0-b", "1-0"])
 def test_what_are_no_cores_is_told(text):
     with pytest.raises(ParameterError, match=r"--cores: no (CPU numbers|such core)"):

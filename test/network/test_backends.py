@@ -9,13 +9,20 @@ from networks import TINY
 from streaming_net_ros.errors import ParameterError, RunError
 from streaming_net_ros.network import StreamingNetwork, parse_network
 from streaming_net_ros.network import backends as module
-from streaming_net_ros.network.backends import BACKENDS, Runner, make_runner, what_lacks
+from streaming_net_ros.network.backends import (
+    BACKENDS,
+    Runner,
+    backends_for,
+    make_runner,
+    what_lacks,
+)
 from streaming_net_ros.network.layout import ALIGNMENT_BYTES, state_strides
 from streaming_net_ros.network.tuning import deviation, example_inputs
 
 EXCHANGED = ("onnxruntime", "openvino")
 TOLERANCE = 1e-5
 NETWORK = StreamingNetwork(parse_network(TINY)).eval()
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 
 
 def needs(backend):
@@ -150,7 +157,7 @@ def test_a_runner_computes_on_its_own_number_of_threads():
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "eager"])
+@pytest.mark.parametrize("backend", ["compile", *EXCHANGED])
 def test_what_is_not_installed_is_told_with_its_remedy(backend, monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
@@ -166,7 +173,69 @@ def test_an_unknown_backend_is_told():
 
 
 def test_a_group_that_a_backend_cannot_compute_is_told(monkeypatch):
-    monkeypatch.setattr(module, "what_lacks", lambda backend: None)
+    monkeypatch.setattr(module, "what_lacks", lambda *given: None)
     monkeypatch.setattr(module, "_made", lambda *given: 1 / 0)
     with pytest.raises(RunError, match=r"group deep: .*cannot compute .*ZeroDivisionError"):
         make_runner(NETWORK.group("deep"), example_inputs(NETWORK, "deep"), "onnxruntime")
+
+
+def test_half_precision_computes_the_group_within_its_digits():
+    """bfloat16 has 8 bits: 0.4 % of each number."""
+    assert_computes_the_group(
+        make_runner(NETWORK.group("stem"), example_inputs(NETWORK, "stem"), "half"),
+        NETWORK, "stem", 0.02,
+    )  # fmt: skip
+
+
+def test_half_precision_leaves_the_group_and_its_weights_as_they_are():
+    group, given = NETWORK.group("head"), example_inputs(NETWORK, "head")
+    before = {name: weight.clone() for name, weight in group.state_dict().items()}
+    runner = make_runner(group, given, "half")
+    after = group.state_dict()
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+    assert deviation(group, runner, given) > 0  # it did compute in another precision
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_what_half_precision_cannot_compute_is_told_when_it_is_made(monkeypatch):
+    def fail(heard):
+        raise RuntimeError("not implemented for 'BFloat16'")
+
+    monkeypatch.setattr("streaming_net_ros.network.half.flattened", lambda group: fail)
+    with pytest.raises(RunError, match=r"backend half cannot compute .*BFloat16"):
+        make_runner(NETWORK.group("deep"), example_inputs(NETWORK, "deep"), "half")
+
+
+def test_a_backend_of_another_device_is_refused():
+    with pytest.raises(RunError, match=r"cuda_graph is not for this device: expected cuda, got cpu"
+                                       r".*tune --device"):  # fmt: skip
+        make_runner(NETWORK.group("deep"), example_inputs(NETWORK, "deep"), "cuda_graph")
+    away = StreamingNetwork(NETWORK.spec).eval().to("meta").group("deep")
+    with pytest.raises(RunError, match=r"onnxruntime is not for this device: .*got cpu and meta"):
+        make_runner(away, example_inputs(NETWORK, "deep"), "onnxruntime")
+
+
+def test_every_backend_is_for_some_device_and_eager_for_all():
+    of_devices = [backends_for("cpu"), backends_for("cuda")]
+    assert set().union(*of_devices) == set(BACKENDS)
+    assert all(backends[0] == "eager" for backends in of_devices)
+    assert "cuda_graph" not in of_devices[0] and "openvino" not in of_devices[1]
+
+
+def test_compiled_code_on_a_gpu_needs_triton(monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name: name)
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    assert what_lacks("compile") is None
+    assert "triton" in str(what_lacks("compile", "cuda"))
+
+
+@needs_gpu
+@pytest.mark.parametrize("backend, tolerance", [("cuda_graph", 1e-6), ("half", 5e-3)])
+@pytest.mark.parametrize("name", ["stem", "head"])
+def test_a_backend_on_a_gpu_computes_what_the_group_computes(backend, tolerance, name):
+    gpu = torch.device("cuda")
+    network = StreamingNetwork(NETWORK.spec).eval().to(gpu)
+    group = network.group(name)
+    runner = make_runner(group, example_inputs(network, name, device=gpu), backend)
+    for seed in (1, 2):
+        assert deviation(group, runner, example_inputs(network, name, seed, gpu)) <= tolerance

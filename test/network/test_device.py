@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from networks import TINY
 from streaming_net_ros.network import StreamingNetwork, parse_network
-from streaming_net_ros.network.device import ComputeStream, compute_stream, device_of
+from streaming_net_ros.network.device import CPU, ComputeStream, compute_stream
 from streaming_net_ros.network.flat import flattened
 from streaming_net_ros.network.layout import all_finite, to_payload
 from streaming_net_ros.network.tuning import example_inputs
 
-CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 
 
@@ -26,17 +24,13 @@ def test_the_cpu_has_no_streams_and_hands_its_memory_on():
     stream.wait()
 
 
-def test_a_module_is_where_its_numbers_are():
-    assert device_of(nn.Linear(1, 1)) == device_of(nn.ReLU()) == CPU
-    assert device_of(nn.Linear(1, 1).to("meta")) == torch.device("meta")
-
-
 @needs_gpu
 def test_groups_on_their_own_streams_give_the_states_of_one_stream():
     network = StreamingNetwork(parse_network(TINY)).eval().to("cuda")
     group = network.group("stem")
-    streams = [compute_stream(device_of(group)) for _ in range(3)]
-    given = {name: state.cuda() for name, state in example_inputs(network, "stem").items()}
+    gpu = torch.device("cuda")
+    streams = [compute_stream(gpu) for _ in range(3)]
+    given = example_inputs(network, "stem", device=gpu)
     layers = flattened(group)
     with torch.inference_mode():
         expected = layers(given)

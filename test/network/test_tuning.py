@@ -69,7 +69,7 @@ def changed(place, value):
 BAD = {
     "an unknown group": (changed(["groups", "stm"], {}), "groups.stm: no group 'stm'.*'stem'"),
     "an unknown backend": (changed(["groups", "stem", "backend"], "tvm"),
-                           r"groups.stem.backend: .*'eager', 'compile'.* got tvm"),
+                           r"groups.stem.backend: .*'eager', 'cuda_graph'.* got tvm"),
     "threads in words": (changed(["groups", "stem", "torch_threads"], "two"),
                          "groups.stem.torch_threads"),
     "no threads": (changed(["groups", "stem", "torch_threads"], 0), "greater than or equal to 1"),
@@ -77,6 +77,7 @@ BAD = {
     "a core below 0": (changed(["groups", "stem", "cores"], [-1]), "groups.stem.cores"),
     "a core twice": (changed(["groups", "stem", "cores"], [1, 1]), "a core is named twice"),
     "an unknown key": (changed(["groups", "stem", "thread"], 1), "unknown key"),
+    "an unknown device": (changed(["device"], "tpu"), "device: .*'cpu' or 'cuda'"),
     "no tolerance": (changed(["tolerance"], 0), "tolerance: .*greater than 0"),
     "another network": (changed(["network"], "pilot"), "tuning file of another network"),
     "no mapping": ("[]", "tuning"),
@@ -113,6 +114,28 @@ def test_another_machine_is_told():
     told = Tuning.model_validate(FILE)
     assert "torch: measured on 2.0" in told.other_machine()
     assert told.model_copy(update={"machine": this_machine()}).other_machine() == ""
+
+
+def test_a_file_of_another_device_is_refused_with_a_remedy():
+    on_gpu = Tuning.model_validate({**FILE, "device": "cuda"})
+    with pytest.raises(
+        StreamingNetError,
+        match=r"another device: expected cpu, got cuda; "
+        r"'streaming-net tune --device cpu' writes one",
+    ):
+        tuned_runner(NETWORK, "deep", on_gpu)  # fmt: skip
+    with pytest.raises(StreamingNetError, match="expected cuda, got cpu"):
+        Tuning.model_validate(FILE).check_device(torch.device("cuda:1"))
+    on_gpu.check_device(torch.device("cuda:1"))
+
+
+def test_a_file_of_a_gpu_tells_its_name_and_comes_back(tmp_path):
+    machine = {**FILE["machine"], "gpu": "some GPU"}
+    told = Tuning.model_validate({**FILE, "device": "cuda", "machine": machine})
+    write_tuning(told, tmp_path / "one.yaml", "streaming-net tune tiny --device cuda")
+    assert read_tuning(tmp_path / "one.yaml", SPEC) == told
+    if not torch.cuda.is_available():
+        assert "gpu: measured on some GPU, here none" in told.other_machine()
 
 
 def by(monkeypatch, compute):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from streaming_net_ros.network.device import CPU
 from streaming_net_ros.network.layout import state_strides
 from streaming_net_ros.network.upload import Uploader, uploader_to
 
-CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 SHAPES = [((3, 4, 5), torch.uint8), ((1, 1, 7), torch.float16), ((6,), torch.float32)]
 

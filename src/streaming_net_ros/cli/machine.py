@@ -1,6 +1,6 @@
 """The machine that a verb runs on: its name, for figures, and whether a device can be used.
 
-Imported by the verbs that train.
+Imported by the verbs that train, and by ``tune``.
 """
 
 from __future__ import annotations

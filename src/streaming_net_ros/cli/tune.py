@@ -1,43 +1,50 @@
 """``streaming-net tune``: which backend, how many threads, which cores; measured, then written.
 
-Owns the verb's options and its print. Knows no arithmetic: ``network.measuring`` measures and
-chooses, ``network.tuning`` writes.
+Owns the verb's options and its run. Knows no arithmetic: ``network.measuring`` measures and
+chooses, ``tune_outcome`` tells, ``network.tuning`` writes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
+from streaming_net_ros.cli.machine import check_device
 from streaming_net_ros.cli.progress import progress_bar
+from streaming_net_ros.cli.tune_outcome import Outcome, available_cores
 from streaming_net_ros.errors import ParameterError, StreamingNetError
 from streaming_net_ros.paths import find_network
 
 if TYPE_CHECKING:
+    import torch
+
     from streaming_net_ros.network import NetworkSpec, StreamingNetwork
     from streaming_net_ros.network.backends import Backend
     from streaming_net_ros.network.measuring import GroupFigures, Way
 
-_BACKENDS = ("eager", "compile", "onnxruntime", "openvino")  # as network.backends has them
+# As network.backends has them.
+_BACKENDS = ("eager", "cuda_graph", "compile", "onnxruntime", "openvino", "half")
 
 
 def tune(
     network: Annotated[str, typer.Argument(help="Network file, or the name of a shipped one.")],
     *,
     out: Annotated[
-        Path | None, typer.Option(help="The tuning file; default NETWORK.tuning.yaml, here.")
+        Path | None,
+        typer.Option(
+            help="The tuning file; default NETWORK.tuning.yaml, here, or NETWORK.cuda.tuning.yaml."
+        ),
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:N: what it is measured on.")
+    ] = "cpu",
     weights: Annotated[Path | None, typer.Option(help="Weights, instead of the file's.")] = None,
     tolerance: Annotated[
         float,
@@ -53,7 +60,10 @@ def tune(
     ] = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option(help=", ".join(_BACKENDS) + "; can be repeated. Without it: all there are."),
+        typer.Option(
+            help=", ".join(_BACKENDS)
+            + "; can be repeated. Without it: all that there are for the device."
+        ),
     ] = None,
     cores: Annotated[
         str, typer.Option(help="Give each group cores of its own among these: 0,2-3, or all.")
@@ -74,147 +84,32 @@ def tune(
     from streaming_net_ros.network.tuning import write_tuning
 
     spec = read_network_file(find_network(network).resolve())
-    path = out or Path(f"{spec.path.stem}.tuning.yaml")
+    target = _device(device, cores)
+    path = out or Path(f"{spec.path.stem}{'.cuda' * (target.type == 'cuda')}.tuning.yaml")
     _check_replaceable(path, spec)
-    among, missing = _ways(backend or [], threads or [1])
+    among, missing = _ways(backend or [], threads or [1], target.type)
     chosen_cores = parse_cores(cores)
     built = StreamingNetwork(spec).eval()
     weights_path = weights or spec.weights_path
     if weights_path is not None:
         load_weights(built, weights_path)
-    measured = _measure(built, among, seconds_per)
-    outcome = Outcome.of(measured, tolerance, chosen_cores)
+    measured = _measure(built.to(target), among, seconds_per, target)
+    outcome = Outcome.of(measured, tolerance, chosen_cores, target)
     write_tuning(outcome.tuning(spec, tolerance), path, _command())
     if as_json:
         print(json.dumps(outcome.to_json(missing), indent=1))
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(outcome.table(_machine_line()))
+    console.print(outcome.table(outcome.machine_line()))
     for line in (*missing, *outcome.failures()):
         console.print(f"left out: {line}", markup=False)
     for line in outcome.load_lines(spec.rate_hz):
         console.print(line)
     before, after = outcome.bounds_hz()
     console.print(
-        f"bound min(1 / slowest group, cores / sum): {before:.0f} frames/s eagerly, "
-        f"{after:.0f} as chosen"
+        f"bound {outcome.bound_formula}: {before:.0f} frames/s eagerly, {after:.0f} as chosen"
     )
     console.print(f"written: {path}")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was measured, and what follows from it.
-
-    Attributes:
-        measured: a group each.
-        chosen: the way of each group.
-        cores: of each group; empty if none are given.
-        loads_ms: of each core, per frame.
-    """
-
-    measured: Sequence[GroupFigures]
-    chosen: Mapping[str, Way]
-    cores: Mapping[str, tuple[int, ...]]
-    loads_ms: Mapping[int, float]
-
-    @classmethod
-    def of(
-        cls, measured: Sequence[GroupFigures], tolerance: float, cores: Sequence[int]
-    ) -> Outcome:
-        """Choose, and give out cores."""
-        from streaming_net_ros.network.measuring import assign_cores
-
-        chosen = {group.name: group.chosen(tolerance) for group in measured}
-        if not cores:
-            return cls(measured, chosen, {}, {})
-        costs = {g.name: _cost(g, chosen[g.name]) for g in measured}
-        return cls(measured, chosen, *assign_cores(costs, cores))
-
-    def tuning(self, spec: NetworkSpec, tolerance: float) -> Any:
-        """The tuning file's content."""
-        from streaming_net_ros.network.measuring import PLAIN
-        from streaming_net_ros.network.tuning import GroupTuning, Tuning, this_machine
-
-        groups = {}
-        for group in self.measured:
-            way = self.chosen[group.name]
-            groups[group.name] = GroupTuning(
-                backend=way.backend,
-                torch_threads=way.torch_threads,
-                cores=self.cores.get(group.name),
-                eager_ms=round(group.by_way[PLAIN].median_ms, 4),
-                chosen_ms=round(group.by_way[way].median_ms, 4),
-                deviation=float(f"{group.by_way[way].deviation:.3g}"),
-            )
-        return Tuning(
-            network=spec.name, machine=this_machine(), tolerance=tolerance, groups=groups
-        )
-
-    def bounds_hz(self) -> tuple[float, float]:
-        """Frames per second that no run can exceed: eagerly, and as chosen."""
-        from streaming_net_ros.network.measuring import PLAIN, bound_hz
-
-        available = len(self.loads_ms) or len(available_cores())
-        before = {group.name: _cost(group, PLAIN) for group in self.measured}
-        after = {group.name: _cost(group, self.chosen[group.name]) for group in self.measured}
-        return bound_hz(before, available), bound_hz(after, available)
-
-    def table(self, title: str) -> Table:
-        """A row for each group, a column for each way."""
-        from streaming_net_ros.network.measuring import PLAIN
-
-        columns = list(dict.fromkeys(way for group in self.measured for way in group.by_way))
-        table = Table(title=title, caption="median ms per frame; * chosen", box=SIMPLE_HEAD)
-        table.add_column("group")
-        for name in (*map(str, columns), "gain", "off by", *(["cores"] if self.cores else [])):
-            table.add_column(name, justify="right")
-        for group in self.measured:
-            chosen = self.chosen[group.name]
-            figures = [(way, group.by_way.get(way)) for way in columns]
-            cells = [
-                "-" if f is None else f"{f.median_ms:.3f}" + ("*" if way == chosen else " ")
-                for way, f in figures
-            ]
-            gain = group.by_way[PLAIN].median_ms / group.by_way[chosen].median_ms
-            told = [f"{gain:.2f}", f"{group.by_way[chosen].deviation:.1e}"]
-            if self.cores:
-                told.append(",".join(map(str, self.cores[group.name])))
-            table.add_row(group.name, *cells, *told)
-        return table
-
-    def failures(self) -> list[str]:
-        """Ways that a group cannot be computed in, and why."""
-        return [f"{g.name}: {w}: {why}" for g in self.measured for w, why in g.failures.items()]
-
-    def load_lines(self, rate_hz: float) -> list[str]:
-        """What each core will have to do."""
-        return [
-            f"core {core}: {load_ms:.2f} ms per frame, {load_ms * rate_hz / 10:.1f} % at "
-            f"{rate_hz:g} Hz: "
-            + (", ".join(name for name, own in self.cores.items() if core in own) or "nothing")
-            for core, load_ms in self.loads_ms.items()
-        ]
-
-    def to_json(self, missing: Sequence[str]) -> dict[str, Any]:
-        """All figures, as plain mappings."""
-        before, after = self.bounds_hz()
-        groups = {
-            group.name: {
-                "ways": {
-                    str(way): {"median_ms": f.median_ms, "deviation": f.deviation}
-                    for way, f in group.by_way.items()
-                },
-                "chosen": str(self.chosen[group.name]),
-                "cores": list(self.cores.get(group.name, ())),
-            }
-            for group in self.measured
-        }
-        return {
-            "machine": _machine_line(), "groups": groups, "loads_ms": dict(self.loads_ms),
-            "bound_hz": {"eager": before, "chosen": after},
-            "left_out": [*missing, *self.failures()],
-        }  # fmt: skip
 
 
 def parse_cores(text: str) -> list[int]:
@@ -243,19 +138,40 @@ def parse_cores(text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def available_cores() -> list[int]:
-    """CPU numbers that this process may run on."""
-    return sorted(os.sched_getaffinity(0))
+def _device(name: str, cores: str) -> torch.device:
+    """What is measured on.
+
+    Raises:
+        ParameterError: there is no such device here, or it has no cores to give out.
+    """
+    import torch
+
+    check_device(name)
+    device = torch.device(name)
+    if device.type not in ("cpu", "cuda"):
+        raise ParameterError(
+            "no device of groups", where="--device", expected="cpu or cuda", got=name
+        )
+    if cores and device.type == "cuda":
+        raise ParameterError(
+            "a group on a GPU takes no core for itself",
+            where="--cores",
+            got=cores,
+            remedy="leave it out, or tune for the CPU",
+        )
+    return device
 
 
-def _ways(backends: Sequence[str], threads: Sequence[int]) -> tuple[list[Way], list[str]]:
+def _ways(
+    backends: Sequence[str], threads: Sequence[int], device: str
+) -> tuple[list[Way], list[str]]:
     """What is measured, and why some of what could be is not.
 
     Raises:
         ParameterError: no such backend.
         RunError: one that is asked for by name is not installed.
     """
-    from streaming_net_ros.network.backends import BACKENDS, what_lacks
+    from streaming_net_ros.network.backends import BACKENDS, backends_for, what_lacks
     from streaming_net_ros.network.measuring import ways
 
     for given in backends:
@@ -263,12 +179,19 @@ def _ways(backends: Sequence[str], threads: Sequence[int]) -> tuple[list[Way], l
             raise ParameterError(
                 "no such backend", where="--backend", expected=", ".join(BACKENDS), got=given
             )
+        if given not in backends_for(device):
+            raise ParameterError(
+                f"a backend that is not for {device}",
+                where="--backend",
+                expected=", ".join(backends_for(device)),
+                got=given,
+            )
     found: list[Backend] = []
     missing = []
-    for name in BACKENDS:
+    for name in backends_for(device):
         if backends and name not in backends:
             continue
-        lacking = what_lacks(name)
+        lacking = what_lacks(name, device)
         if lacking is None:
             found.append(name)
         elif backends:
@@ -279,11 +202,11 @@ def _ways(backends: Sequence[str], threads: Sequence[int]) -> tuple[list[Way], l
 
 
 def _measure(
-    network: StreamingNetwork, among: Sequence[Way], seconds_per: float
+    network: StreamingNetwork, among: Sequence[Way], seconds_per: float, device: torch.device
 ) -> list[GroupFigures]:
     from streaming_net_ros.network.measuring import measure_group, rollout_inputs
 
-    inputs = rollout_inputs(network)
+    inputs = rollout_inputs(network, device=device)
     steps = (len(among) + 1) * len(inputs)
     measured = []
     with progress_bar("tuning", "steps") as advance:
@@ -296,7 +219,7 @@ def _measure(
 
         for name, states in inputs.items():
             group = measure_group(
-                network, name, states, among, seconds_per=seconds_per, on_step=step
+                network, name, states, among, seconds_per=seconds_per, device=device, on_step=step
             )
             measured.append(group)
     return measured
@@ -322,17 +245,6 @@ def _check_replaceable(path: Path, spec: NetworkSpec) -> None:
             where=f"--out {path}",
             remedy="remove it or choose another path",
         ) from None
-
-
-def _cost(group: GroupFigures, way: Way) -> tuple[float, int]:
-    return group.by_way[way].median_ms, way.torch_threads
-
-
-def _machine_line() -> str:
-    from streaming_net_ros.network.tuning import this_machine
-
-    here = this_machine()
-    return f"{here.cores} cores of {here.processor}, torch {here.torch}"
 
 
 def _command() -> str:

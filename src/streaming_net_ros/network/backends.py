@@ -1,9 +1,9 @@
-"""The ways to compute one group: eagerly by torch, compiled, or by another runtime.
+"""The ways to compute one group: eagerly by torch, compiled, as a CUDA graph, by another runtime.
 
-Owns what all of them share: the contract of a runner, which inputs a backend is made for, thread
-counts, and which package a backend needs. ``compiled`` and ``exchanged`` make the backends. A
-backend rounds otherwise than eager torch does, so none is used unless a tuning file asks for it
-(``tuning``). For the CPU.
+Owns what all of them share: the contract of a runner, which inputs and devices a backend is made
+for, thread counts, and which package a backend needs. ``compiled``, ``exchanged``, ``graphed`` and
+``half`` make the backends. A backend rounds otherwise than eager torch does, so none is used
+unless a tuning file asks for it (``tuning``).
 """
 
 from __future__ import annotations
@@ -22,16 +22,26 @@ from streaming_net_ros.network.group import Inputs, LayerGroup
 from streaming_net_ros.network.layout import as_state, state_strides
 from streaming_net_ros.network.named import first_line
 
-Backend = Literal["eager", "compile", "onnxruntime", "openvino"]
-BACKENDS: tuple[Backend, ...] = get_args(Backend)  # from plain to elaborate
+Backend = Literal["eager", "cuda_graph", "compile", "onnxruntime", "openvino", "half"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)  # from plain to elaborate, and to coarse
 Compute = Callable[[Sequence[Tensor]], Tensor]  # states in the order of sources -> state
 
 _EXPORT = ("onnx", "onnxscript")
 _PACKAGES: Mapping[Backend, tuple[str, ...]] = {
     "eager": (),
+    "cuda_graph": (),
     "compile": (),
     "onnxruntime": ("onnxruntime", *_EXPORT),
     "openvino": ("openvino", *_EXPORT),
+    "half": (),
+}
+_DEVICES: Mapping[Backend, tuple[str, ...]] = {
+    "eager": ("cpu", "cuda"),
+    "cuda_graph": ("cuda",),
+    "compile": ("cpu", "cuda"),
+    "onnxruntime": ("cpu",),
+    "openvino": ("cpu",),
+    "half": ("cpu", "cuda"),
 }
 _COMPILERS = ("c++", "g++", "clang++")
 
@@ -44,7 +54,7 @@ class Runner:
     time, from any thread; the thread is left with this runner's number of torch threads.
 
     Args:
-        group: the group, in evaluation mode, on the CPU.
+        group: the group, in evaluation mode, on its device.
         compute: the backend; None for the group itself.
         examples: a state per source, as the backend is made for.
         torch_threads: of one torch operation of this group.
@@ -95,16 +105,17 @@ def make_runner(
     """A runner of a group. May take seconds (``onnxruntime``, ``openvino``) to a minute.
 
     Args:
-        group: in evaluation mode, on the CPU, with its weights: a backend keeps those it was
+        group: in evaluation mode, on its device, with its weights: a backend keeps those it was
             made with.
         examples: per source a state, (1, channels, height, width) or (1, features), of the dtype
-            that it comes in.
+            that it comes in, on the group's device.
         backend: one of ``BACKENDS``.
         torch_threads: of one operation.
 
     Raises:
         ParameterError: no such backend.
-        RunError: a package or compiler is missing, or the backend cannot compute this group.
+        RunError: a package or compiler is missing, the backend is not for this device, or it
+            cannot compute this group.
     """
     if backend not in BACKENDS:
         raise ParameterError(
@@ -112,17 +123,19 @@ def make_runner(
         )
     if backend == "eager":
         return Runner(group, torch_threads=torch_threads)
-    lacking = what_lacks(backend)
+    ordered = {source: as_state(examples[source]) for source in group.sources}
+    devices = {tensor.device.type for tensor in (*group.parameters(), *ordered.values())}
+    if not devices <= set(_DEVICES[backend]) or len(devices) > 1:
+        raise RunError(
+            f"backend {backend} is not for this device",
+            where=f"group {group.name}",
+            expected=" or ".join(_DEVICES[backend]),
+            got=" and ".join(sorted(devices)),
+            remedy="'streaming-net tune --device' chooses among those that are",
+        )
+    lacking = what_lacks(backend, devices.pop())
     if lacking is not None:
         raise lacking
-    ordered = {source: as_state(examples[source]) for source in group.sources}
-    if any(tensor.device.type != "cpu" for tensor in (*group.parameters(), *ordered.values())):
-        raise RunError(
-            "a backend for the CPU",
-            where=f"group {group.name}",
-            got=f"backend {backend} on another device",
-            remedy="run it without a tuning file",
-        )
     threads = torch.get_num_threads()
     torch.set_num_threads(torch_threads)  # compiled code is written for a number of threads
     try:
@@ -141,7 +154,12 @@ def make_runner(
     return Runner(group, compute, ordered, torch_threads)
 
 
-def what_lacks(backend: Backend) -> RunError | None:
+def backends_for(device: str) -> tuple[Backend, ...]:
+    """The backends that there are for a type of device, ``cpu`` or ``cuda``."""
+    return tuple(backend for backend in BACKENDS if device in _DEVICES[backend])
+
+
+def what_lacks(backend: Backend, device: str = "cpu") -> RunError | None:
     """Why a backend cannot be used here, and what to install; None if it can."""
     lacking = [name for name in _PACKAGES[backend] if importlib.util.find_spec(name) is None]
     if lacking:
@@ -152,6 +170,11 @@ def what_lacks(backend: Backend) -> RunError | None:
     if backend == "compile" and not any(shutil.which(name) for name in _COMPILERS):
         return RunError(
             "backend compile needs a C++ compiler", remedy="install g++ (apt install g++)"
+        )
+    if backend == "compile" and device == "cuda" and not importlib.util.find_spec("triton"):
+        return RunError(
+            "backend compile needs triton on a GPU",
+            remedy="pip install triton, of the version that this torch asks for",
         )
     return None
 
@@ -191,6 +214,14 @@ def _made(
         from streaming_net_ros.network.compiled import compiled
 
         return compiled(group, examples, torch_threads)
+    if backend == "cuda_graph":
+        from streaming_net_ros.network.graphed import graphed
+
+        return graphed(group, examples)
+    if backend == "half":
+        from streaming_net_ros.network.half import half_precision
+
+        return half_precision(group, examples)
     from streaming_net_ros.network.exchanged import by_onnxruntime, by_openvino
 
     make = by_onnxruntime if backend == "onnxruntime" else by_openvino

@@ -63,7 +63,9 @@ def compiled(group: LayerGroup, examples: tuple[Tensor, ...], torch_threads: int
                     program, package_path=str(made), inductor_configs=dict(_OPTIONS)
                 )
                 made.replace(path)  # whole or not at all: two processes may compile the same
-        package = aoti_load_package(str(path))
+        # Without a number it is loaded to the first GPU; that of the CPU is no number.
+        gpu = examples[0].device.index
+        package = aoti_load_package(str(path), device_index=-1 if gpu is None else gpu)
     # Without the wrapper that sorts arguments into trees: 40 us in Python, at every frame.
     run = package.loader.boxed_run
 
@@ -81,15 +83,18 @@ def code_cache() -> Path:
 
 
 def _fingerprint(program: Any, examples: tuple[Tensor, ...], torch_threads: int) -> str:
-    """Of everything that the code depends on: the graph, weights, torch, processor, threads."""
+    """Of everything the code depends on: graph, weights, torch, processor or GPU, threads."""
     told = hashlib.sha256()
     machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.__version__}"
+    if examples[0].is_cuda:
+        machine += f" {torch.cuda.get_device_name(examples[0].device)}"
     layouts = [(tuple(e.shape), e.stride(), str(e.dtype)) for e in examples]
     told.update(f"{machine} {torch_threads} {_OPTIONS} {layouts}\n".encode())
     told.update(program.graph_module.print_readable(print_output=False).encode())
     for name, tensor in sorted({**program.state_dict, **program.constants}.items()):
         told.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.stride()}".encode())
-        told.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        numbers = tensor.detach().cpu().contiguous().flatten()
+        told.update(numbers.view(torch.uint8).numpy().tobytes())
     return told.hexdigest()[:32]
 
 

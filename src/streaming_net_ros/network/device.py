@@ -19,8 +19,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+CPU = torch.device("cpu")
 _AT_ONCE: AbstractContextManager[None] = nullcontext()
 
 
@@ -80,10 +81,3 @@ def new_stream(device: torch.device) -> torch.cuda.Stream:
     make: Any = torch.cuda.Stream  # torch's own annotations leave it out
     stream: torch.cuda.Stream = make(device)
     return stream
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where a module's numbers are; the CPU if it has none."""
-    for numbers in (*module.parameters(), *module.buffers()):
-        return numbers.device
-    return torch.device("cpu")

@@ -1,8 +1,8 @@
 """A group computed by another runtime, over the ONNX format: ONNX Runtime, OpenVINO.
 
-Both read the states where they lie and write into memory in the layout of states; nothing is
-copied. The model goes from one to the other in memory and is made anew at every start (about a
-second). Imported by ``backends`` when it is needed; the packages are optional.
+Both are for the CPU, read the states where they lie and write into memory in the layout of states;
+nothing is copied. The model goes from one to the other in memory and is made anew at every start
+(about a second). Imported by ``backends`` when it is needed; the packages are optional.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from streaming_net_ros.errors import StreamingNetError
 from streaming_net_ros.network.backends import BACKENDS, Backend, Runner, make_runner
+from streaming_net_ros.network.device import CPU, ComputeStream, compute_stream
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.tuning import deviation, example_inputs
 
@@ -87,7 +88,9 @@ def ways(backends: Iterable[Backend], threads: Iterable[int]) -> list[Way]:
     return list(dict.fromkeys([PLAIN, *(Way(b, n) for n in threads for b in backends)]))
 
 
-def rollout_inputs(network: StreamingNetwork, seed: int = 0) -> dict[str, list[dict[str, Tensor]]]:
+def rollout_inputs(
+    network: StreamingNetwork, seed: int = 0, device: torch.device = CPU
+) -> dict[str, list[dict[str, Tensor]]]:
     """What each group hears in some frames of an offline rollout of random inputs.
 
     A group that never hears all of its sources at once has none.
@@ -95,7 +98,7 @@ def rollout_inputs(network: StreamingNetwork, seed: int = 0) -> dict[str, list[d
     limit = (len(network.groups) + 1) * (network.rollout.max_delay + 1) + _STATES
     heard: dict[str, list[dict[str, Tensor]]] = {name: [] for name in network.groups}
     drawn = {
-        name: [_input_state(network, name, seed + n) for n in range(_STATES)]
+        name: [_input_state(network, name, seed + n).to(device) for n in range(_STATES)]
         for name in network.spec.inputs
     }
     state = network.init_state()
@@ -121,6 +124,7 @@ def measure_group(
     among: Sequence[Way],
     *,
     seconds_per: float = 0.5,
+    device: torch.device = CPU,
     on_step: Callable[[str], None] = lambda doing: None,
 ) -> GroupFigures:
     """Measure a group: each way in short bursts, in turns, so that noise hits all alike.
@@ -131,10 +135,11 @@ def measure_group(
         inputs: from ``rollout_inputs``; where there are none, random ones, and only eagerly.
         among: the ways; ``PLAIN`` among them.
         seconds_per: of computing, for each way.
+        device: that the network is on; on a GPU a frame takes until it is computed there.
         on_step: told what is done now, once for each way to be made, once for the measurement.
     """
     group = network.group(name)
-    given = list(inputs) or [example_inputs(network, name)]
+    given = list(inputs) or [example_inputs(network, name, device=device)]
     runners: dict[Way, Runner] = {}
     failures: dict[Way, str] = {}
     for way in among:
@@ -152,7 +157,7 @@ def measure_group(
         way: max(deviation(plain, runner, states) for states in given)
         for way, runner in runners.items()
     }
-    medians_ms = _medians_ms(runners, given, seconds_per)
+    medians_ms = _medians_ms(runners, given, seconds_per, compute_stream(device))
     figures = {way: Figure(medians_ms[way], deviations[way]) for way in runners}
     return GroupFigures(name, figures, failures)
 
@@ -200,29 +205,39 @@ def _input_state(network: StreamingNetwork, name: str, seed: int) -> Tensor:
 
 
 def _medians_ms(
-    runners: Mapping[Way, Runner], given: Sequence[Mapping[str, Tensor]], seconds_per: float
+    runners: Mapping[Way, Runner],
+    given: Sequence[Mapping[str, Tensor]],
+    seconds_per: float,
+    stream: ComputeStream,
 ) -> dict[Way, float]:
     taken: dict[Way, list[float]] = {way: [] for way in runners}
     spent = dict.fromkeys(runners, 0.0)
     threads = torch.get_num_threads()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), stream.work():
             while any(seconds < seconds_per for seconds in spent.values()):
                 for way, runner in runners.items():
-                    spent[way] += _burst(runner, given, taken[way])
+                    spent[way] += _burst(runner, given, taken[way], stream)
     finally:
         torch.set_num_threads(threads)
     return {way: 1e3 * statistics.median(seconds) for way, seconds in taken.items()}
 
 
-def _burst(runner: Runner, given: Sequence[Mapping[str, Tensor]], taken: list[float]) -> float:
+def _burst(
+    runner: Runner,
+    given: Sequence[Mapping[str, Tensor]],
+    taken: list[float],
+    stream: ComputeStream,
+) -> float:
     """Some calls one after the other, the first of them not counted; the seconds of all."""
     begun = time.perf_counter()
     runner(given[0])  # threads wake up, and torch chooses its kernels anew after another count
+    stream.wait()
     while True:
         for states in given:
             before = time.perf_counter()
             runner(states)
+            stream.wait()
             taken.append(time.perf_counter() - before)
         if time.perf_counter() - begun > _BURST_S:
             return time.perf_counter() - begun

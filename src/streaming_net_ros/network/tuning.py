@@ -2,7 +2,8 @@
 
 Owns the file, and the check that its choices keep to the tolerance where they are used. Written by
 ``streaming-net tune`` (``measuring``), read by the nodes and by replay. It belongs to a machine
-as much as to a network, so it stands beside the network file and not in it.
+as much as to a network, so it stands beside the network file and not in it; and to a device: what
+is fastest on the CPU tells nothing of a GPU.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import yaml
@@ -24,6 +25,7 @@ from torch import Tensor
 from streaming_net_ros.errors import ParameterError, StreamingNetError
 from streaming_net_ros.frames.ledger import Tuned
 from streaming_net_ros.network.backends import Backend, Runner, make_runner
+from streaming_net_ros.network.device import CPU
 from streaming_net_ros.network.expand import read_yaml
 from streaming_net_ros.network.findings import first_finding, inside
 from streaming_net_ros.network.group import LayerGroup
@@ -39,11 +41,17 @@ Measured = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Machine(Frozen):
-    """Where the figures of a file were measured."""
+    """Where the figures of a file were measured.
+
+    Attributes:
+        processor, cores, torch: of the machine.
+        gpu: name of the one that computed; None: the CPU did.
+    """
 
     processor: str
     cores: Threads
     torch: str
+    gpu: str | None = None
 
 
 class GroupTuning(Frozen):
@@ -79,6 +87,7 @@ class Tuning(Frozen):
     Attributes:
         network: name of the network that it is for.
         machine: that it was measured on.
+        device: that the groups compute on.
         tolerance: a backend that deviates more, relative to the largest absolute value of the
             state, is not used.
         groups: by name.
@@ -86,6 +95,7 @@ class Tuning(Frozen):
 
     network: Name
     machine: Machine
+    device: Literal["cpu", "cuda"] = "cpu"
     tolerance: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = DEFAULT_TOLERANCE
     groups: Mapping[Name, GroupTuning]
 
@@ -102,12 +112,28 @@ class Tuning(Frozen):
 
     def other_machine(self) -> str:
         """What differs between the machine of the file and this one, in words; empty: nothing."""
-        here = this_machine()
+        here = this_machine(torch.device(self.device))
         return "; ".join(
-            f"{name}: measured on {told}, here {own}"
+            f"{name}: measured on {told}, here {own or 'none'}"
             for name in Machine.model_fields
             if (told := getattr(self.machine, name)) != (own := getattr(here, name))
         )
+
+    def check_device(self, device: torch.device) -> None:
+        """Refuse what was measured on another type of device.
+
+        Raises:
+            ParameterError: it was.
+        """
+        if device.type != self.device:
+            raise ParameterError(
+                "the tuning file of another device",
+                where="tuning: device",
+                expected=device.type,
+                got=self.device,
+                remedy=f"'streaming-net tune --device {device.type}' writes one for this device, "
+                f"or compute on {self.device} (parameter device)",
+            )
 
 
 @dataclass(frozen=True)
@@ -186,7 +212,11 @@ def write_tuning(tuning: Tuning, path: Path, made_by: str) -> None:
 
 
 def tuned_runner(
-    network: StreamingNetwork, name: str, tuning: Tuning | None, torch_threads: int = 1
+    network: StreamingNetwork,
+    name: str,
+    tuning: Tuning | None,
+    torch_threads: int = 1,
+    device: torch.device = CPU,
 ) -> TunedGroup:
     """What computes a group: the backend that the file asks for, if it keeps its tolerance here.
 
@@ -197,7 +227,13 @@ def tuned_runner(
         name: of the group.
         tuning: the file; None, or without this group: the group itself.
         torch_threads: where the file tells none.
+        device: that the network is on.
+
+    Raises:
+        ParameterError: the file is of another device.
     """
+    if tuning is not None:
+        tuning.check_device(device)
     group = network.group(name)
     asked = None if tuning is None else tuning.groups.get(name)
     if tuning is None or asked is None:
@@ -205,7 +241,7 @@ def tuned_runner(
     eager = Runner(group, torch_threads=asked.torch_threads)
     if asked.backend == "eager":
         return TunedGroup(eager, "eager")
-    given = [example_inputs(network, name, seed) for seed in range(_CHECKS)]
+    given = [example_inputs(network, name, seed, device) for seed in range(_CHECKS)]
     try:
         runner = make_runner(group, given[0], asked.backend, asked.torch_threads)
         found = max(deviation(eager, runner, inputs) for inputs in given)
@@ -220,7 +256,9 @@ def tuned_runner(
     return TunedGroup(runner, asked.backend, deviation=found)
 
 
-def example_inputs(network: StreamingNetwork, name: str, seed: int = 0) -> dict[str, Tensor]:
+def example_inputs(
+    network: StreamingNetwork, name: str, seed: int = 0, device: torch.device = CPU
+) -> dict[str, Tensor]:
     """Random states for all sources of a group, of the dtypes that they come in."""
     drawn = torch.Generator().manual_seed(seed)
     examples: dict[str, Tensor] = {}
@@ -233,7 +271,7 @@ def example_inputs(network: StreamingNetwork, name: str, seed: int = 0) -> dict[
             state = torch.randn(size, generator=drawn)
             if given is None:
                 state = state.to(network.group(name).dtype)
-        examples[source] = as_state(state)
+        examples[source] = as_state(state.to(device))
     return examples
 
 
@@ -256,13 +294,19 @@ def deviation(eager: Runner | LayerGroup, other: Runner, inputs: Mapping[str, Te
     return float("inf") if math.isnan(found) else found
 
 
-def this_machine() -> Machine:
-    """The machine that this process runs on."""
+def this_machine(device: torch.device = CPU) -> Machine:
+    """The machine that this process runs on, and its GPU if that is what is asked for."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = models[0] if models else platform.processor() or platform.machine()
-    return Machine(processor=processor, cores=os.cpu_count() or 1, torch=torch.__version__)
+    has_gpu = device.type == "cuda" and torch.cuda.is_available()
+    return Machine(
+        processor=processor,
+        cores=os.cpu_count() or 1,
+        torch=torch.__version__,
+        gpu=torch.cuda.get_device_name(device) if has_gpu else None,
+    )
 
 
 def pin_process(cores: Collection[int]) -> str:

@@ -65,7 +65,9 @@ class LayerGroupNode(MemberNode):
         network, torch_threads = container.network, container.settings.torch_threads
         self._stream = compute_stream(container.device)
         with self._stream.work():
-            made = tuned_runner(network, self.group_name, container.tuning, torch_threads)
+            made = tuned_runner(
+                network, self.group_name, container.tuning, torch_threads, container.device
+            )
         self._layers, self._backend, self._backend_reason = made.runner, made.backend, made.reason
         if made.reason:
             self.get_logger().warning(made.reason)
