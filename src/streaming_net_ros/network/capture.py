@@ -56,8 +56,7 @@ class CudaGraphs:
         Raises:
             RuntimeError: a branch does what no graph can do, such as to wait for the GPU.
         """
-        while len(self._streams) < len(branches):
-            self._streams.append(new_stream(self._device))
+        self.prepare(len(branches))
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(self._device), _ONE_AT_A_TIME:
             # On the streams of the recording: libraries choose kernels and make work spaces for
@@ -74,6 +73,11 @@ class CudaGraphs:
             ):
                 self.fork(branches)
         return graph.replay
+
+    def prepare(self, count: int) -> None:
+        """Have a stream for each of so many branches."""
+        while len(self._streams) < count:
+            self._streams.append(new_stream(self._device))
 
     def fork(self, branches: Sequence[Branch]) -> None:
         """Queue each branch on its stream: after what is queued here, before what will be."""
