@@ -45,7 +45,7 @@ class Tuned:
         torch_threads: of one operation of the group.
     """
 
-    backend: Literal["eager", "compile", "onnxruntime", "openvino"]
+    backend: Literal["eager", "cuda_graph", "compile", "onnxruntime", "openvino", "half"]
     torch_threads: Annotated[int, Field(ge=1, le=1024)]
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 

@@ -87,13 +87,18 @@ class Conductor:
 
     # --- feeding (called with the lock held) -------------------------------------------------
 
+    @property
+    def is_running(self) -> bool:
+        """Nobody said pause, or there are steps to take."""
+        return not self.is_paused or self._steps > 0
+
     def may_feed(self, now_ns: int) -> bool:
         """May an image be fed now, as far as requests say?"""
-        return (not self.is_paused or self._steps > 0) and now_ns >= self._due_ns
+        return self.is_running and now_ns >= self._due_ns
 
     def wake_at_ns(self) -> int | None:
         """Slow motion: when to ask again."""
-        return self._due_ns if self._due_ns and (not self.is_paused or self._steps > 0) else None
+        return self._due_ns or None
 
     def fed(self, now_ns: int) -> None:
         """An image was fed."""

@@ -269,7 +269,7 @@ class FrameSource(MemberNode):
 
     def wake_at_ns(self) -> int | None:
         """Realtime: an image whose frame was taken waits for the next tick."""
-        if not self._may_run():
+        if not (self._may_run() and self._conductor.is_running):
             return None
         return self._conductor.wake_at_ns() if self._is_lockstep else self._intake.wake_at_ns()
 
