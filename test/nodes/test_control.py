@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness import PERIOD_NS, Robot, composed, start_container
+from streaming_net_ros.errors import LedgerError
 from streaming_net_ros.frames import FrameGrid, Origin
 from streaming_net_ros.frames.ledger import ChangeLine, read_ledger
 
@@ -64,6 +65,28 @@ def answers_of(robot):
     return [answer.twist.angular.z for answer in robot.answers]
 
 
+def replayed_answers(path, ledger):
+    """The answers of a run, computed again from its ledger."""
+    from streaming_net_ros.network import (
+        ReplayedResponse,
+        StreamingNetwork,
+        read_network_file,
+        replay,
+    )
+
+    def picture(name, captured_ns):
+        number = round((captured_ns - START_NS) / PERIOD_NS)
+        return torch.from_numpy(pictures(number + 1)[-1]).permute(2, 0, 1).unsqueeze(0)
+
+    head, lines = read_ledger([ledger])
+    network = StreamingNetwork(read_network_file(path)).eval()
+    return [
+        made.state.batch[0, 0].item()
+        for made in replay(network, lines, picture, head)
+        if isinstance(made, ReplayedResponse) and made.line.output == "drive"
+    ]
+
+
 def changes_in(path):
     return [line for line in read_ledger([path])[1] if isinstance(line, ChangeLine)]
 
@@ -111,6 +134,7 @@ def test_a_lesion_holds_from_its_frame_on_as_offline(lesion, path, namespace, tm
             rollout.lesions("head").set(lesion, "stem")
 
     assert got == offline_answers(path, 10, change) != offline_answers(path, 10)
+    assert got == replayed_answers(path, ledger)
 
 
 def test_silence_of_all_that_an_output_hears_silences_it_alone(path, namespace):
@@ -153,6 +177,7 @@ def test_gains_and_scalars_hold_from_the_frame_that_the_ledger_tells(path, names
             network.group("head").after[0].negative_slope = 0.5
 
     assert got == offline_answers(path, 8, change) != offline_answers(path, 8)
+    assert got == replayed_answers(path, ledger)
 
 
 def test_changes_are_told_on_a_topic_with_their_frame(path, namespace):
@@ -202,7 +227,8 @@ def test_weights_are_swapped_between_two_frames(path, namespace, tmp_path):
 
     other = StreamingNetwork(read_network_file(path), seed=7)
     save_weights(other, tmp_path / "other.safetensors")
-    with composed(path, namespace) as (_, robot):
+    ledger = tmp_path / "run.ledger"
+    with composed(path, namespace, ledger=ledger) as (_, robot):
         robot.look(4)
         assert robot.hears(4)
         assert robot.set("head", weights=str(tmp_path / "other.safetensors")) == []
@@ -216,6 +242,10 @@ def test_weights_are_swapped_between_two_frames(path, namespace, tmp_path):
             network.group("head").load_state_dict(other.group("head").state_dict())
 
     assert got == offline_answers(path, 8, change) != offline_answers(path, 8)
+    assert got == replayed_answers(path, ledger)
+    save_weights(StreamingNetwork(read_network_file(path), seed=8), tmp_path / "other.safetensors")
+    with pytest.raises(LedgerError, match="weights file was changed since"):
+        replayed_answers(path, ledger)
 
 
 def test_a_network_that_was_reset_answers_as_a_new_one(path, namespace):

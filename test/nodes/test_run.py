@@ -130,3 +130,43 @@ def test_a_second_run_of_the_name_is_refused_before_it_feeds_anything(
         with served(robot.host), pytest.raises(RunError, match="already running"):
             run_network(spec, Settings(path), endless(), lambda *_: None, namespace=namespace)
         assert container.members[0].fed == 3
+
+
+def test_a_run_that_is_paused_waits_and_one_with_a_silent_output_ends(
+    write_network, tiny, namespace, monkeypatch
+):
+    from harness import Robot
+    from streaming_net_ros.network import read_network_file
+    from streaming_net_ros.nodes import run
+    from streaming_net_ros.nodes.host import Host
+    from streaming_net_ros.nodes.run import Feed, run_network
+    from streaming_net_ros.nodes.settings import Settings
+
+    monkeypatch.setattr(run, "_STANDS_STILL_S", 2.0)
+    path = write_network(tiny)
+    feed = endless()
+    images = Feed((m for _, m in zip(range(60), feed.messages, strict=False)), feed.types)
+    answered, done = [], []
+
+    def write(topic, kind, stamp_ns, cdr):
+        answered.extend([topic] if topic.endswith("response/drive") else [])
+
+    def steer():
+        with Host(["--ros-args"], handles_signals=False) as host:
+            robot = Robot(host, f"/{namespace}")
+            assert host.spin(lambda: answered, 60)
+            assert robot.call("frame_source/pause").success
+            both = dict.fromkeys(("edge__stem__lesion", "edge__deep__lesion"), "silence")
+            assert robot.set("head", **both) == []
+            host.spin(lambda: False, 5.0)  # for longer than a run may stand still
+            assert robot.call("frame_source/resume").success
+            done.append(True)
+
+    thread = threading.Thread(target=steer)
+    thread.start()
+    result = run_network(
+        read_network_file(path), Settings(path), images, write, namespace=namespace
+    )
+    thread.join()
+    assert done and result.images == result.frames == 60
+    assert 0 < result.responses["drive"] < 60 == result.responses["features"]

@@ -85,6 +85,13 @@ class Conductor:
             self._source.destroy_client(client)
         self._parameters.destroy()
 
+    def told(self) -> str:
+        """For the diagnostics: does the network run, and how?"""
+        if self.is_paused:
+            return "paused"
+        is_slow = self._is_lockstep and self._values["pace_hz"]
+        return "slow motion" if is_slow else "running"
+
     # --- feeding (called with the lock held) -------------------------------------------------
 
     @property

@@ -422,7 +422,7 @@ class FrameSource(MemberNode):
                 "refused_images": str(self._inputs.refused),
                 "foreign_stamps": str(foreign),
                 "clock_jumps": str(jumps),
-                "state": "paused" if self._conductor.is_paused else "running",
+                "state": self._conductor.told(),
             }
         )
         health.warnings += [s.refusal for s in self._senders.values() if s.refusal]

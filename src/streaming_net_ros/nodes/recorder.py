@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from sensor_msgs.msg import Image, TimeReference
 from std_msgs.msg import Header
 
 from streaming_net_ros.frames import FrameGrid
+from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network import OutputSpec
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.peers import publishers_of
@@ -42,6 +44,8 @@ class Recorder(Node):
         states: groups whose states are written as well.
 
     Attributes:
+        was_changed: somebody has changed the network while it ran.
+        is_held_up: somebody has paused it, or slowed it down.
         on_frame: told of every frame's capture time (ns), in the executor thread.
     """
 
@@ -66,6 +70,7 @@ class Recorder(Node):
         self.progress: dict[str, int] = {}  # newest finished frame by group
         self.frames = 0  # that the frame source has told of
         self.last_frame: int | None = None
+        self.was_changed = self.is_held_up = False
         self._heard = []
         self._ready: set[str] = set()
         qos = topics.reliable(_DEPTH)
@@ -81,6 +86,11 @@ class Recorder(Node):
             self._heard.append(self.create_subscription(image, name, heard, qos, raw=True))
         self._heard.append(
             self.create_subscription(TimeReference, topics.FRAMES, self._on_frame, qos)
+        )
+        self._source_status = f"{self.get_namespace()}/{FRAME_SOURCE}: streaming"[1:]
+        self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, 10)
+        self._heard.append(
+            self.create_subscription(DiagnosticArray, topics.CHANGES, self._on_changes, qos)
         )
         self._progress = self.create_subscription(Header, topics.PROGRESS, self._on_progress, qos)
 
@@ -114,6 +124,15 @@ class Recorder(Node):
         frame = self._grid.frame_at(read_stamp_ns(message.header.stamp))
         self.frames += 1
         self.last_frame = frame
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == self._source_status:
+                told = {value.key: value.value for value in status.values}
+                self.is_held_up = told.get("state", "running") != "running"
+
+    def _on_changes(self, message: DiagnosticArray) -> None:
+        self.was_changed = True
 
     def _on_progress(self, message: Header) -> None:
         stamp_ns = read_stamp_ns(message.stamp)

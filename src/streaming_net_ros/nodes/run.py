@@ -243,7 +243,7 @@ class _Watch:
             frames,
             sum(self._recorder.progress.values()) + sum(self._recorder.counts.values()),
         )
-        if news != self._news:
+        if news != self._news or self._recorder.is_held_up:
             self._news, self._news_s = news, time.monotonic()
         quiet_s = now_s - self._news_s
         if not self._player.is_done:
@@ -265,6 +265,8 @@ class _Watch:
         all_in = self._player.unnumbered == 0 or (frames > 0 and quiet_s > _QUIET_S)
         if not all_in or not self._is_drained():
             return False
+        if self._recorder.was_changed:  # outputs may be silent now: when it is quiet, it is over
+            return quiet_s > _QUIET_S
         missing = {n: frames - c for n, c in self._recorder.counts.items() if c < frames}
         patience_s = _STANDS_STILL_S if self._counts_answers else _QUIET_S
         if missing and quiet_s > patience_s:
