@@ -36,6 +36,7 @@ bench: install
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/statestream.py
 	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/executors.py
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/overload.py

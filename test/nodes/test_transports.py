@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_device import FakeDevice
 from harness import Robot
 from networks import TINY, two_groups
 from streaming_net_ros.errors import TransportError
@@ -145,3 +146,77 @@ def test_who_cannot_lend_is_not_asked_again_at_once(path, namespace, monkeypatch
         for _ in range(5):
             hearer.look()
         assert len(asked) == 1 and "no memory left" in hearer.reason
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    """Both containers compute on a "GPU": memory of the host. The sender's, then the hearer's."""
+    made = [FakeDevice("GPU-a"), FakeDevice("GPU-a")]
+    given = iter(made)
+    monkeypatch.setattr(
+        "streaming_net_ros.nodes.transports.device_memory_of", lambda _: next(given, made[-1])
+    )
+    return made
+
+
+def test_states_go_from_process_to_process_on_their_gpu(path, namespace, devices):
+    with two_containers(path, f"{namespace}_host", transport="message") as (_, robot):
+        expected = answers_of(robot)
+    with two_containers(path, namespace) as (two, robot):
+        copied = []
+        devices[1].on_copy = lambda: copied.append(None)
+        assert answers_of(robot) == expected
+        head = two[1].members[0]
+        assert head.health().values["transport/stem"] == "cuda_ipc"
+        assert "transport_reason/stem" not in head.health().values
+        assert not head.health().warnings and not two[0].members[1].health().warnings
+        assert len(copied) == 8  # each state once, and no other way
+        assert two[0].members[1]._sender.hearers == {"head"}
+        # An image is made on the host: it is not asked for there.
+        assert two[0].members[1].health().values["transport/image"] == "reference"
+
+
+def other_gpu(sender, hearer):
+    hearer.uuid = "GPU-b"
+
+
+def not_opened(sender, hearer):
+    hearer.broken = {"open"}
+
+
+def not_lent(sender, hearer):
+    sender.broken = {"allocate"}
+
+
+@pytest.mark.parametrize(
+    "spoil, reason", [(other_gpu, "another GPU"), (not_opened, "open"), (not_lent, "allocate")]
+)
+def test_where_a_gpu_cannot_be_shared_states_go_through_the_host_and_the_reason_is_told(
+    path, namespace, devices, spoil, reason
+):
+    spoil(*devices)
+    with two_containers(path, namespace) as (two, robot):
+        answers_of(robot)
+        health = two[1].members[0].health()
+        assert health.values["transport/stem"] == "shared_memory"
+        assert reason in health.values["transport_reason/stem"]
+        assert any("come through the host" in warning for warning in health.warnings)
+        assert devices[1].opened == 0
+
+
+def test_a_gpu_that_fails_in_a_run_costs_a_state_and_the_rest_goes_through_the_host(
+    path, namespace, devices
+):
+    with two_containers(path, namespace, mode="realtime") as (two, robot):
+        hearer = two[1].members[0]._hearers["stem"]
+        robot.film(30)
+        assert robot.host.spin(lambda: hearer.transport == "cuda_ipc", 10)
+        seen = len(robot.answers)
+        assert robot.hears(seen + 3)
+        devices[1].broken = {"copy"}
+        assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
+        seen = len(robot.answers)
+        assert robot.hears(seen + 3)
+        health = two[1].members[0].health()
+        assert "copy" in health.values["transport_reason/stem"]
+        assert health.values["overwritten/stem"] == "1" and two[1].failure is None

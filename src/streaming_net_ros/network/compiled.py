@@ -63,9 +63,10 @@ def compiled(group: LayerGroup, examples: tuple[Tensor, ...], torch_threads: int
                     program, package_path=str(made), inductor_configs=dict(_OPTIONS)
                 )
                 made.replace(path)  # whole or not at all: two processes may compile the same
-        # Without a number it is loaded to the first GPU; that of the CPU is no number.
-        gpu = examples[0].device.index
-        package = aoti_load_package(str(path), device_index=-1 if gpu is None else gpu)
+        where = examples[0].device
+        # Without a number it is loaded to the first GPU. Older versions of torch know none.
+        options: dict[str, Any] = {"device_index": where.index} if where.type == "cuda" else {}
+        package = aoti_load_package(str(path), **options)
     # Without the wrapper that sorts arguments into trees: 40 us in Python, at every frame.
     run = package.loader.boxed_run
 

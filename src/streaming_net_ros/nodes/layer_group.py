@@ -308,9 +308,10 @@ class LayerGroupNode(MemberNode):
             self.container.fail(error)
 
     def _publish(self, job: Job[Tensor], batch: Tensor | None) -> None:
+        stamp_ns = self.container.grid.stamp_ns(job.frame)
+        self._sender.share(batch, stamp_ns, job.origin)
         if not (self._responders or self._sender.is_heard):
             return
-        stamp_ns = self.container.grid.stamp_ns(job.frame)
         if batch is None:
             self._sender.send(None, stamp_ns, job.origin)
             return

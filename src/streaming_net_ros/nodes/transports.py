@@ -2,8 +2,9 @@
 
 `StateSender` offers both, and makes only what somebody hears. `StateHearer` chooses for its edge:
 it asks for the source's ring on this host; where nobody answers, or it cannot be had, it
-subscribes to ``state/<node>``, as viewers, recordings and other hosts do. Within a process states
-are handed on by reference, and nothing here is used.
+subscribes to ``state/<node>``, as viewers, recordings and other hosts do. A group on a GPU lends a
+ring in the memory of that GPU besides, and whoever computes there asks for it first. Within a
+process states are handed on by reference, and nothing here is used.
 
 A notice does not take the way through DDS: at 30 Hz a small message takes a millisecond, and the
 waking of a process itself a few hundredths of that (``benchmarks/hop.py``).
@@ -14,9 +15,7 @@ states in shared memory come in the thread of the process's lines.
 
 from __future__ import annotations
 
-import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,18 +31,18 @@ from torch import Tensor
 from streaming_net_ros.errors import RunError, StateError, TransportError
 from streaming_net_ros.frames import Origin
 from streaming_net_ros.frames.ledger import system_ns
+from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.network.upload import uploader_to
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.listeners import Listeners
+from streaming_net_ros.nodes.loans import Loan, borrow, device_memory_of, on_device
 from streaming_net_ros.nodes.peers import publishers_of
 from streaming_net_ros.wire import (
-    Notice,
-    Outlet,
+    DeviceRingReader,
+    DeviceRingWriter,
     RingReader,
     RingWriter,
-    ask,
-    pack_notice,
     read_notice,
     read_state,
     write_state,
@@ -52,7 +51,7 @@ from streaming_net_ros.wire import (
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
 
-Transport = Literal["none yet", "shared_memory", "message"]
+Transport = Literal["none yet", "cuda_ipc", "shared_memory", "message"]
 # (batch or None for silence, stamp, origin, time of sending)
 Take = Callable[[Tensor | None, int, Origin, int | None], None]
 ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
@@ -77,9 +76,8 @@ class StateSender:
         self._container = container
         self._form = container.formats[name]
         self._stamps_time = container.settings.mode == "realtime"
-        self._lock = threading.Lock()
-        self._ring: RingWriter | None = None
-        self._outlet: Outlet | None = None
+        self._of_host: Loan[NDArray[Any]] | None = None
+        self._of_device: Loan[int] | None = None
         self.refusal = ""
         if container.settings.transport == "auto" and container.hearers_outside(name):
             self._offer()  # before the topic exists: who finds the topic must find the ring
@@ -94,20 +92,35 @@ class StateSender:
 
     @property
     def hearers(self) -> frozenset[str]:
-        """Nodes that hear the states in shared memory."""
-        return frozenset() if self._outlet is None else self._outlet.hearers
+        """Nodes that hear the states in memory that they share."""
+        loans = [loan for loan in (self._of_device, self._of_host) if loan is not None]
+        return frozenset[str]().union(*(loan.hearers for loan in loans))
 
     @property
     def is_heard(self) -> bool:
-        """True if some other process hears the states, one way or the other."""
-        return (self._outlet is not None and self._outlet.is_heard) or bool(self._has_listeners)
+        """True if some other process hears the states by the host's memory or as messages."""
+        return (self._of_host is not None and self._of_host.is_heard) or bool(self._has_listeners)
 
     def reset(self) -> None:
         """A run begins: ask anew who listens."""
         self._has_listeners.reset()
 
+    def share(self, batch: Tensor | None, stamp_ns: int, origin: Origin) -> None:
+        """Send a state to those that compute on the same GPU, if there are any.
+
+        Args:
+            batch: the state on the device, complete, in the layout of states; None: there is none
+                in this frame.
+            stamp_ns: the frame's grid stamp.
+            origin: what it is made of.
+        """
+        loan = self._of_device
+        if loan is not None and loan.is_heard:
+            address = None if batch is None else batch.data_ptr()
+            loan.send(address, stamp_ns, origin, self._now_ns())
+
     def send(self, payload: NDArray[Any] | None, stamp_ns: int, origin: Origin) -> None:
-        """Send a state every way in which it is heard.
+        """Send a state in every way of the host in which it is heard.
 
         Args:
             payload: its numbers, flat, in the order height, width, channel; None: there is none
@@ -115,44 +128,49 @@ class StateSender:
             stamp_ns: the frame's grid stamp.
             origin: what it is made of.
         """
-        sent_ns = system_ns() if self._stamps_time else None
-        outlet = self._outlet
-        if outlet is not None and outlet.is_heard:
-            with (
-                self._lock
-            ):  # a job of before a reset may still be at it, and `close` comes any time
-                if self._ring is not None:
-                    number = 0 if payload is None else self._ring.write(payload)
-                    outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
+        sent_ns = self._now_ns()
+        loan = self._of_host
+        if loan is not None and loan.is_heard:
+            loan.send(payload, stamp_ns, origin, sent_ns)
         if self._has_listeners:
             write_state(self._message, self._form, payload, stamp_ns, origin, sent_ns=sent_ns)
             self.states.publish(self._message)
 
     def close(self) -> None:
         """Leave the topic and lend no more."""
-        if self._outlet is not None:
-            self._container.lines.withdraw(self._outlet)
-            self._outlet = None
+        for loan in (self._of_device, self._of_host):
+            if loan is not None:
+                loan.close()
+        self._of_device = self._of_host = None
         self._node.destroy_publisher(self.states)
-        with self._lock:
-            if self._ring is not None:
-                self._ring.close()
-            self._ring = None
+
+    def _now_ns(self) -> int | None:
+        return system_ns() if self._stamps_time else None
 
     def _offer(self) -> None:
+        """That of the device first: who finds the other one may have it."""
+        name, slots, size = self._form.name, self._container.ring_slots, self._form.size_bytes
         try:
-            name = self._container.line_name(self._form.name)
-            self._outlet = self._container.lines.offer(name, self._lend)
+            # An input is made on the host: every process that hears it takes it up by itself.
+            memory = (
+                device_memory_of(self._container.device) if name in self._container.rules else None
+            )
+            if memory is not None:
+                self._of_device = Loan(
+                    self._container,
+                    on_device(name),
+                    lambda: DeviceRingWriter(slots, size, memory),
+                )
         except TransportError as error:
-            self.refusal = f"states leave as messages: {error}"
-            self._node.get_logger().warning(self.refusal)
+            self._refuse(f"states leave through the host: {error}")
+        try:
+            self._of_host = Loan(self._container, name, lambda: RingWriter(slots, size))
+        except TransportError as error:
+            self._refuse(f"states leave as messages: {error}")
 
-    def _lend(self) -> int:
-        """The lines' thread: the ring is made when the first one asks for it."""
-        with self._lock:
-            if self._ring is None:
-                self._ring = RingWriter(self._container.ring_slots, self._form.size_bytes)
-            return self._ring.descriptor()
+    def _refuse(self, why: str) -> None:
+        self.refusal = why
+        self._node.get_logger().warning(why)
 
 
 class StateHearer:
@@ -166,8 +184,8 @@ class StateHearer:
         refuse: is told of what is no such state.
 
     Attributes:
-        reason: why states come as messages.
-        is_fallback: true if there is shared memory, and it could not be used.
+        reason: why states come in a slower way than this process could take.
+        is_fallback: true if a faster way is there, and could not be used.
         lost: states that were overwritten before they were read, or whose notice was missed.
     """
 
@@ -187,7 +205,9 @@ class StateHearer:
         self._take = take
         self._refuse = refuse
         self._line: socket.socket | None = None
-        self._ring: RingReader | None = None
+        self._ring: RingReader | DeviceRingReader | None = None
+        self._is_of_group = source in container.rules  # an input is taken up from the host
+        self._device_reason = ""  # why not by the memory of the GPU, if that was tried
         self._spare = self._fresh()
         self._states: Subscription | None = None
         self._no_messages_until_s = self._no_question_until_s = 0.0
@@ -201,7 +221,7 @@ class StateHearer:
     def transport(self) -> Transport:
         """How states come."""
         if self._ring is not None:
-            return "shared_memory"
+            return "cuda_ipc" if isinstance(self._ring, DeviceRingReader) else "shared_memory"
         return "none yet" if self._states is None else "message"
 
     @property
@@ -218,20 +238,22 @@ class StateHearer:
                 self._node.destroy_subscription(self._states)
                 self._states = None
         elif self._container.settings.transport == "message":
-            self._hear_messages("parameter transport")
+            self.reason = "parameter transport"
+            self._hear_messages()
         elif self._may_choose:
             # Looked at before it is asked: who is found in the graph has offered its ring already.
             is_there = self._is_there()
             if not self._connect() and is_there:
-                self._hear_messages("no line to its process: another host")
+                self.reason = "no line to its process: another host"
+                self._hear_messages()
 
     def health(self, health: Health) -> None:
         """Adds what is to be said of this edge."""
         health.values[f"transport/{self._source}"] = self.transport
-        if self.transport == "message":
+        if self.reason:
             health.values[f"transport_reason/{self._source}"] = self.reason
         if self.is_fallback:
-            health.warnings.append(f"states of '{self._source}' come as messages: {self.reason}")
+            health.warnings.append(self._fallback_told)
         if self.lost:
             health.values[f"overwritten/{self._source}"] = str(self.lost)
             health.warnings.append(
@@ -240,11 +262,15 @@ class StateHearer:
 
     def close(self) -> None:
         """Hear no more."""
-        if self._line is not None:
-            self._container.lines.hang_up(self._line)
+        self._hang_up()
         if self._states is not None:
             self._node.destroy_subscription(self._states)
-        self._line = self._ring = self._states = None
+        self._states = None
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._container.lines.hang_up(self._line)
+        self._line = self._ring = None
 
     # --- choosing (executor thread) ----------------------------------------------------------
 
@@ -257,41 +283,65 @@ class StateHearer:
         return is_realtime and time.monotonic() >= self._no_question_until_s
 
     def _connect(self) -> bool:
-        """Ask for the ring; one that is there and cannot be used is a fallback.
+        """Ask for the rings; one that is there and cannot be used is a fallback.
 
         Returns:
             True if somebody has answered, and a way is chosen.
         """
+        size = self._form.size_bytes
+        given: tuple[socket.socket, RingReader | DeviceRingReader] | None
         try:
-            name = self._container.line_name(self._source)
-            given = ask(name, self._node.get_name(), self._container.patience_s)
-            if given is None:
-                return False
-            line, descriptor = given
-            if descriptor is None:
-                line.close()
-                raise TransportError("its process lends no shared memory")
-            try:
-                ring = RingReader(descriptor, self._form.size_bytes)
-            except TransportError:
-                line.close()
-                raise
-            finally:
-                os.close(descriptor)
+            given = self._borrow_of_device() or borrow(
+                self._container, self._node, self._source, lambda lent: RingReader(lent, size)
+            )
         except TransportError as error:
-            if not self.is_fallback:
-                self._node.get_logger().warning(
-                    f"states of '{self._source}' come as messages: {error}"
-                )
-            self.is_fallback = True
             self._no_question_until_s = time.monotonic() + ASK_AGAIN_S
-            self._hear_messages(str(error))
+            self._hear_messages()
+            self._fall_back(str(error))
             return True
+        if given is None:
+            return False
         self._newest = 0
-        self._line, self._ring = line, ring
-        self.reason, self.is_fallback = "", False
-        self._container.lines.hear(line, self._on_notice, self._on_end)
+        self._line, self._ring = given
+        self._spare = self._fresh()
+        self.reason, self.is_fallback = self._device_reason, bool(self._device_reason)
+        self._container.lines.hear(self._line, self._on_notice, self._on_end)
         return True
+
+    def _borrow_of_device(self) -> tuple[socket.socket, DeviceRingReader] | None:
+        """The ring in the memory of this GPU, if its sender has one there.
+
+        What fails is not tried again: the same two processes would fail again.
+        """
+        size = self._form.size_bytes
+        try:
+            may_be = self._is_of_group and not self._device_reason
+            memory = device_memory_of(self._container.device) if may_be else None
+            if memory is None:
+                return None
+            return borrow(
+                self._container,
+                self._node,
+                on_device(self._source),
+                lambda lent: DeviceRingReader(lent, size, memory),
+            )
+        except TransportError as error:
+            self._leave_device(str(error))
+            return None
+
+    def _leave_device(self, reason: str) -> None:
+        self._device_reason = reason
+        self._fall_back(reason)
+
+    def _fall_back(self, reason: str) -> None:
+        before, self.reason, self.is_fallback = self.reason, reason, True
+        if reason != before:
+            self._node.get_logger().warning(self._fallback_told)
+
+    @property
+    def _fallback_told(self) -> str:
+        way = "through the host" if self._states is None else "as messages"
+        return f"states of '{self._source}' come {way}: {self.reason}"
 
     def _is_there(self) -> bool:
         """Is the source in the graph, and not only the ghost of one that was here just now?"""
@@ -300,8 +350,7 @@ class StateHearer:
             and self._node.count_publishers(topics.state(self._source)) > 0
         )
 
-    def _hear_messages(self, reason: str) -> None:
-        self.reason = reason
+    def _hear_messages(self) -> None:
         if self._states is None:
             self._states = self._node.create_subscription(
                 Image,
@@ -332,16 +381,29 @@ class StateHearer:
             self._lose(missed, f"{missed} states before state {notice.number} were missed")
         self._newest = notice.number
         payload, numbers = self._spare
-        if ring.read(notice.number, numbers):
+        try:
+            is_there = ring.read(notice.number, numbers)
+        except TransportError as error:  # of the device: the lines' thread looks for another way
+            self._leave_device(str(error))
+            self._hang_up()
+            is_there = False
+        if is_there:
+            is_on_device = isinstance(ring, DeviceRingReader)
+            upload = from_payload if is_on_device else self._uploader.upload
             with self._container.pool.helping():
-                self._hand_on(payload, notice.stamp_ns, notice.origin, notice.sent_ns)
+                batch = upload(payload, self._form.shape)
+                self._take(batch, notice.stamp_ns, notice.origin, notice.sent_ns)
         else:
             self._lose(1, f"state {notice.number} was overwritten before it was read")
         self._spare = self._fresh()  # for the next state, when nobody waits for it
 
-    def _fresh(self) -> tuple[Tensor, NDArray[Any]]:
-        """Memory for a state, and the same as numpy sees it."""
-        payload = self._uploader.memory(self._form.numbers, getattr(torch, self._form.dtype))
+    def _fresh(self) -> tuple[Tensor, Any]:
+        """Memory for a state, and the same as the ring sees it: by numpy, or by its address."""
+        numbers, dtype = self._form.numbers, getattr(torch, self._form.dtype)
+        if isinstance(self._ring, DeviceRingReader):
+            state = torch.empty(numbers, dtype=dtype, device=self._container.device)
+            return state, state.data_ptr()
+        payload = self._uploader.memory(numbers, dtype)
         return payload, payload.numpy()
 
     def _on_end(self) -> None:
@@ -363,14 +425,8 @@ class StateHearer:
         except StateError as error:
             self._refuse(error)
             return
-        if given.payload is None:
-            self._take(None, given.stamp_ns, given.origin, given.sent_ns)
-        else:
+        batch = None
+        if given.payload is not None:
             payload = torch.from_numpy(given.payload)
-            self._hand_on(payload, given.stamp_ns, given.origin, given.sent_ns)
-
-    def _hand_on(
-        self, payload: Tensor, stamp_ns: int, origin: Origin, sent_ns: int | None
-    ) -> None:
-        batch = self._uploader.upload(payload, self._form.shape)
-        self._take(batch, stamp_ns, origin, sent_ns)
+            batch = self._uploader.upload(payload, self._form.shape)
+        self._take(batch, given.stamp_ns, given.origin, given.sent_ns)

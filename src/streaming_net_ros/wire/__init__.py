@@ -6,6 +6,8 @@ message classes both fit), and nothing of nodes, topics or torch. Imported by ``
 """
 
 from streaming_net_ros.wire.camera import decode_camera, fit_image, write_rgb8
+from streaming_net_ros.wire.cuda import CudaMemory
+from streaming_net_ros.wire.device_ring import DeviceMemory, DeviceRingReader, DeviceRingWriter
 from streaming_net_ros.wire.fields import read_fields, write_field
 from streaming_net_ros.wire.lines import Lines, Outlet, ask, line_name, say
 from streaming_net_ros.wire.notice import (
@@ -26,6 +28,10 @@ from streaming_net_ros.wire.state import (
 )
 
 __all__ = [
+    "CudaMemory",
+    "DeviceMemory",
+    "DeviceRingReader",
+    "DeviceRingWriter",
     "Lines",
     "Notice",
     "Outlet",

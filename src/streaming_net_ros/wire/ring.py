@@ -7,6 +7,9 @@ Readers get its descriptor over a socket (``wire.lines``) and map it read-only.
 Each slot has a sequence number (a seqlock): state ``n`` lies in slot ``n % slots``, whose sequence
 is ``2 n - 1`` while it is written and ``2 n`` from then on. A reader copies the slot out between
 two looks at the sequence; if either is not ``2 n``, what was copied is not used.
+
+``SequenceWriter`` and ``SequenceReader`` are that alone, wherever the slots lie (``device_ring``:
+in the memory of a GPU); ``RingWriter`` and ``RingReader`` have them in the same memory.
 """
 
 from __future__ import annotations
@@ -25,28 +28,39 @@ from streaming_net_ros.errors import TransportError
 
 _MAGIC = 0x31474E4952544E53  # "SNTRING1", little-endian
 _FIELDS = 3  # magic, slots, bytes of a state
+_NOTE_AT, NOTE_BYTES = 64, 256  # what a ring says of itself besides, in the header's page
 _PAGE = mmap.PAGESIZE
 _LINE = 64  # bytes of a cache line: a sequence number has one of its own
 _SEAL_FUTURE_WRITE = 0x10  # Linux 5.1; Python 3.11 does not name it
 _REMEDY = "start all nodes with one network file and one version of the package"
 
 
-class Ring:
-    """The layout that both sides share: header, sequence numbers, slots on pages of their own."""
+class Sequences:
+    """The layout that both sides share: header, sequence numbers, slots on pages of their own.
 
-    def __init__(self, memory: mmap.mmap, slots: int, state_bytes: int) -> None:
+    Args:
+        memory: all of it.
+        slots: states that the ring holds.
+        state_bytes: bytes of one state.
+        cell_bytes: those of them that lie in this memory: all, or none.
+    """
+
+    magic = _MAGIC
+
+    def __init__(self, memory: mmap.mmap, slots: int, state_bytes: int, cell_bytes: int) -> None:
         self.state_bytes = state_bytes
         self._slots = slots
         self._memory = memory
         whole = np.frombuffer(memory, np.uint8)
         at = _FIELDS * 8
         self._header = whole[:at].view(np.uint64)
+        self._note = whole[_NOTE_AT : _NOTE_AT + NOTE_BYTES]
         first = _sequences_at()
         lines = whole[first : first + slots * _LINE].view(np.uint64)
         self._sequences = lines.reshape(slots, _LINE // 8)[:, 0]
-        first, stride = _slots_at(slots), _on_pages(state_bytes)
+        first, stride = _slots_at(slots), _on_pages(cell_bytes)
         cells = whole[first : first + slots * stride].reshape(slots, stride)
-        self._cells = [cells[slot, :state_bytes] for slot in range(slots)]
+        self._cells = [cells[slot, :cell_bytes] for slot in range(slots)]
         # Two critical sections one after the other are a full memory barrier on any processor:
         # what stands before the first cannot pass the end of it, nor what follows the second its
         # beginning. Python has no other; x86 keeps the order that is needed here by itself.
@@ -59,41 +73,39 @@ class Ring:
             pass
 
 
-class RingWriter(Ring):
-    """The writing side; its owner calls ``write`` from one thread at a time.
+class SequenceWriter(Sequences):
+    """The writing side, without the slots; used from one thread at a time.
 
     Args:
         slots: states that the ring holds, at least 2.
         state_bytes: bytes of one state.
+        cell_bytes: those of them that lie in this memory.
+        note: what its readers need besides, at most ``NOTE_BYTES``.
 
     Raises:
         TransportError: there is no such memory here.
     """
 
-    def __init__(self, slots: int, state_bytes: int) -> None:
-        size = _slots_at(slots) + slots * _on_pages(state_bytes)
+    def __init__(self, slots: int, state_bytes: int, cell_bytes: int, note: bytes = b"") -> None:
+        size = _slots_at(slots) + slots * _on_pages(cell_bytes)
         self._descriptor, memory = _sealed_memory(size)
-        super().__init__(memory, slots, state_bytes)
-        self._header[:] = (_MAGIC, slots, state_bytes)
+        super().__init__(memory, slots, state_bytes, cell_bytes)
+        self._header[:] = (self.magic, slots, state_bytes)
+        self._note[: len(note)] = np.frombuffer(note, np.uint8)
         self._written = 0
 
-    def write(self, payload: NDArray[Any]) -> int:
-        """Put a state into the next slot.
-
-        Args:
-            payload: its numbers, flat and contiguous.
-
-        Returns:
-            The state's number in this ring: 1, 2, ...
-        """
+    def _begin(self) -> tuple[int, int]:
+        """The next state's number, and its slot: nobody uses what lies there from now on."""
         number = self._written = self._written + 1
         slot = number % self._slots
         self._sequences[slot] = 2 * number - 1
         self._order()
-        np.copyto(self._cells[slot], payload.view(np.uint8))
+        return number, slot
+
+    def _end(self, number: int, slot: int) -> None:
+        """The state lies in its slot, whole."""
         self._order()
         self._sequences[slot] = 2 * number
-        return number
 
     def descriptor(self) -> int:
         """A new descriptor that can only read; the caller closes it.
@@ -111,7 +123,76 @@ class RingWriter(Ring):
         os.close(self._descriptor)
 
 
-class RingReader(Ring):
+class RingWriter(SequenceWriter):
+    """The writing side; its owner calls ``write`` from one thread at a time.
+
+    Args:
+        slots: states that the ring holds, at least 2.
+        state_bytes: bytes of one state.
+
+    Raises:
+        TransportError: there is no such memory here.
+    """
+
+    def __init__(self, slots: int, state_bytes: int) -> None:
+        super().__init__(slots, state_bytes, state_bytes)
+
+    def write(self, payload: NDArray[Any]) -> int:
+        """Put a state into the next slot.
+
+        Args:
+            payload: its numbers, flat and contiguous.
+
+        Returns:
+            The state's number in this ring: 1, 2, ...
+        """
+        number, slot = self._begin()
+        np.copyto(self._cells[slot], payload.view(np.uint8))
+        self._end(number, slot)
+        return number
+
+
+class SequenceReader(Sequences):
+    """The reading side, without the slots.
+
+    Args:
+        descriptor: of the writer's ring; mapped and left open.
+        state_bytes: bytes of the state that is expected.
+        cell_bytes: those of them that lie in this memory.
+
+    Raises:
+        TransportError: it is no ring, or not of such states.
+    """
+
+    def __init__(self, descriptor: int, state_bytes: int, cell_bytes: int) -> None:
+        try:
+            is_sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
+            size = os.fstat(descriptor).st_size
+            memory = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        except (OSError, ValueError) as error:
+            raise TransportError(f"cannot map the shared memory ({error})") from None
+        header = [int(n) for n in np.frombuffer(memory, np.uint64, min(_FIELDS, size // 8))]
+        if not is_sealed or len(header) < _FIELDS or header[0] != self.magic:
+            raise TransportError("the shared memory is no ring of states", remedy=_REMEDY)
+        _, slots, got_bytes = header
+        if got_bytes != state_bytes:
+            raise TransportError(
+                "the shared memory holds other states",
+                expected=f"{state_bytes} bytes",
+                got=got_bytes,
+                remedy=_REMEDY,
+            )
+        if not 0 < slots <= size or size < _slots_at(slots) + slots * _on_pages(cell_bytes):
+            raise TransportError("the shared memory is smaller than it says", got=size)
+        super().__init__(memory, slots, state_bytes, cell_bytes)
+
+    def _has(self, number: int) -> bool:
+        """Does a state lie in its slot, whole?"""
+        # 0 is of a slot never written
+        return number >= 1 and bool(self._sequences[number % self._slots] == 2 * number)
+
+
+class RingReader(SequenceReader):
     """The reading side.
 
     Args:
@@ -123,26 +204,7 @@ class RingReader(Ring):
     """
 
     def __init__(self, descriptor: int, state_bytes: int) -> None:
-        try:
-            is_sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
-            size = os.fstat(descriptor).st_size
-            memory = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ)
-        except (OSError, ValueError) as error:
-            raise TransportError(f"cannot map the shared memory ({error})") from None
-        header = [int(n) for n in np.frombuffer(memory, np.uint64, min(_FIELDS, size // 8))]
-        if not is_sealed or len(header) < _FIELDS or header[0] != _MAGIC:
-            raise TransportError("the shared memory is no ring of states", remedy=_REMEDY)
-        _, slots, got_bytes = header
-        if got_bytes != state_bytes:
-            raise TransportError(
-                "the shared memory holds other states",
-                expected=f"{state_bytes} bytes",
-                got=got_bytes,
-                remedy=_REMEDY,
-            )
-        if not 0 < slots <= size or size < _slots_at(slots) + slots * _on_pages(state_bytes):
-            raise TransportError("the shared memory is smaller than it says", got=size)
-        super().__init__(memory, slots, state_bytes)
+        super().__init__(descriptor, state_bytes, state_bytes)
 
     def read(self, number: int, into: NDArray[Any]) -> bool:
         """Copy a state out of its slot.
@@ -154,13 +216,12 @@ class RingReader(Ring):
         Returns:
             False if the state is not there whole: overwritten, or not yet written.
         """
-        slot = number % self._slots
-        if number < 1 or self._sequences[slot] != 2 * number:  # 0 is of a slot never written
+        if not self._has(number):
             return False
         self._order()
-        np.copyto(into.view(np.uint8), self._cells[slot])
+        np.copyto(into.view(np.uint8), self._cells[number % self._slots])
         self._order()
-        return bool(self._sequences[slot] == 2 * number)
+        return self._has(number)
 
 
 def _on_pages(size: int) -> int:
