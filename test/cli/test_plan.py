@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -403,24 +402,6 @@ def test_the_picture_lights_exactly_the_cone_of_states_that_exist(output):
     assert lit == {(frame, node) for frame, node in cone if frame >= exist[node]}
     hollow = {cell for cell, colour in colours.items() if colour == "#ffffff"}
     assert hollow == {cell for cell in colours if cell[0] < exist[cell[1]]}
-
-
-@pytest.mark.parametrize("graph", [POSTER, *map(cifar_dsr, range(7))], ids=lambda g: g.name)
-def test_no_two_nodes_or_lanes_of_the_picture_overlap(graph):
-    from streaming_net_ros.cli.plan_layout import BOX_HEIGHT, LANE, lay_out
-
-    layout = lay_out(graph)
-    columns = {}
-    for slot, (x, y) in layout.place.items():
-        columns.setdefault(x, []).append((y, slot))
-    for column in columns.values():
-        ordered = sorted(column, key=lambda item: item[0])
-        for (low, one), (high, other) in pairwise(ordered):
-            boxes = isinstance(one, str) + isinstance(other, str)
-            assert high - low > (0.5 * LANE, BOX_HEIGHT / 2 + 0.1, BOX_HEIGHT + 0.2)[boxes]
-    for edge in graph.edges:
-        if edge.key not in layout.feedback:
-            assert layout.layer[edge.source] < layout.layer[edge.target]
 
 
 def test_streaming_is_not_repeated_beside_a_file_that_streams(told, write):

@@ -1,8 +1,8 @@
 """The picture of a plan: the network above, the window of each rollout with a light cone below.
 
-Owns colours, marks and keys. Does not know where nodes and frames lie (``plan_layout``), nor what
-is true of a rollout (``theory``). Imported by ``plan`` when a picture is asked for, which loads
-matplotlib (Agg and SVG only, never a window).
+Owns colours, marks and keys. Does not know where nodes and frames lie (``theory.layout``,
+``plan_layout``), nor what is true of a rollout (``theory``). Imported by ``plan`` when a picture is
+asked for, which loads matplotlib (Agg and SVG only, never a window).
 """
 
 from __future__ import annotations
@@ -22,21 +22,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
 
 from streaming_net_ros.cli.plan_data import Plan
-from streaming_net_ros.cli.plan_layout import (
-    BOX_HEIGHT,
-    KEY,
-    ROW,
-    Area,
-    Layout,
-    Page,
-    Point,
-    lay_out,
-    lay_out_page,
-    route,
-)
+from streaming_net_ros.cli.plan_layout import KEY, ROW, Area, Page, lay_out_page
 from streaming_net_ros.cli.plan_text import milliseconds_told
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.theory import NetworkGraph, Rollout, first_frames, light_cone
+from streaming_net_ros.theory.layout import BOX_HEIGHT, Layout, Point, lay_out, route
 
 # Okabe and Ito's palette: told apart by all common kinds of colour vision.
 INPUT, GROUP, OUTPUT, CYCLE = "#56B4E9", "#F2F2F2", "#009E73", "#CC79A7"
@@ -114,10 +104,11 @@ def _draw_edges(axes: Axes, planned: Plan, layout: Layout) -> None:
     graph = planned.spec.graph
     taken: list[Point] = []
     for edge in graph.edges:
-        curve, spots = route(layout, edge.key)
+        line, spots = route(layout, edge.key)
         axes.add_patch(
             FancyArrowPatch(
-                path=curve, arrowstyle="-|>,head_length=5,head_width=2.5", linewidth=1.2,
+                path=Curve(line.points, line.codes), linewidth=1.2,
+                arrowstyle="-|>,head_length=5,head_width=2.5",
                 color=CYCLE if edge in graph.recurrent_edges else "#666666",
                 shrinkA=0, shrinkB=0, zorder=1,
             )
