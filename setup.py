@@ -21,7 +21,7 @@ setup(
     license="Apache-2.0",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.viewer": ["*.css", "*.js"]},
     python_requires=">=3.11",
     install_requires=[
         "matplotlib",
@@ -54,15 +54,19 @@ setup(
         "digits": ["scikit-learn"],
         # Backends that 'streaming-net tune' measures beside torch.
         "tune": ["onnx", "onnxruntime", "onnxscript", "openvino"],
+        # The page of 'streaming-net view'.
+        "view": ["nicegui>=3"],
         "test": [
             "hypothesis",
             "mypy",
+            "nicegui>=3",
             "onnx",  # with these two 35 MB; OpenVINO's 60 MB are left to 'tune'
             "onnxruntime",
             "onnxscript",
             "pytest",
             "pytest-timeout",
             "ruff",
+            "selenium",  # drives Debian's chromium, where there is one
             "types-PyYAML",
         ],
     },

@@ -26,8 +26,10 @@ MAY = {
     "launching": {"errors", "paths", "network"},
     "nodes": {"errors", "paths", "theory", "frames", "network", "wire", "evaluation", "simulation",
               "launching"},
+    "viewer": {"errors", "paths", "theory", "frames", "network", "wire", "evaluation", "training",
+               "launching", "nodes"},
     "cli": {"errors", "paths", "theory", "frames", "network", "wire", "simulation", "evaluation",
-            "training", "launching", "nodes"},
+            "training", "launching", "nodes", "viewer"},
 }  # fmt: skip
 ROS = {"rclpy", "sensor_msgs", "std_msgs", "std_srvs", "geometry_msgs", "diagnostic_msgs",
        "rcl_interfaces", "lifecycle_msgs", "builtin_interfaces", "rosgraph_msgs"}  # fmt: skip

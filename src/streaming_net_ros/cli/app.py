@@ -21,6 +21,7 @@ from streaming_net_ros.cli import (
     simulate,
     train,
     tune,
+    view,
 )
 from streaming_net_ros.errors import StreamingNetError
 
@@ -44,6 +45,7 @@ app.command("run")(run.run)
 app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
+app.command("view")(view.view)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,8 @@
 """The picture of a plan: the network above, the window of each rollout with a light cone below.
 
 Owns colours, marks and keys. Does not know where nodes and frames lie (``theory.layout``,
-``plan_layout``), nor what is true of a rollout (``theory``). Imported by ``plan`` when a picture is
-asked for, which loads matplotlib (Agg and SVG only, never a window).
+``plan_layout``), nor what is true of a rollout (``theory``). Imported by ``plan`` when a picture
+is asked for, which loads matplotlib (Agg and SVG only, never a window).
 """
 
 from __future__ import annotations

@@ -1,0 +1,132 @@
+"""What every panel of the page is given: the network, what is seen, what may be changed.
+
+A panel is a function that builds its part with NiceGUI inside the place that it is called in; a
+`Page` belongs to one visitor's tab of a browser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nicegui import ui
+
+from streaming_net_ros.network import NetworkSpec
+from streaming_net_ros.theory import Rollout
+from streaming_net_ros.theory.layout import Layout
+from streaming_net_ros.viewer.control import Answer, Control
+from streaming_net_ros.viewer.gallery import Gallery
+from streaming_net_ros.viewer.guard import Guard
+from streaming_net_ros.viewer.watch import Watch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What all pages of a viewer share.
+
+    Attributes:
+        spec, rollout, layout: the network, and where its nodes are drawn.
+        watch, control, gallery, guard: what is seen, changed, drawn, allowed.
+        weights: the weights file that the network was started with, as far as known here.
+        root: files that a page may name lie below it: weights and snapshots.
+    """
+
+    spec: NetworkSpec
+    rollout: Rollout
+    layout: Layout
+    watch: Watch
+    control: Control
+    gallery: Gallery
+    guard: Guard
+    weights: Path | None
+    root: Path
+
+
+@dataclass
+class Page:
+    """One visitor's page.
+
+    Attributes:
+        viewer: what all pages share.
+        session: the visitor's secret, if there is one.
+        shown: name of the panel in front.
+        looked_at: nodes in the state views, in their order.
+    """
+
+    viewer: Viewer
+    session: str | None
+    shown: str = "live"
+    looked_at: list[str] = field(default_factory=list)
+    _building: str = ""
+    _on_look: list[Callable[[str], None]] = field(default_factory=list)
+
+    @property
+    def may_control(self) -> bool:
+        """Whether this visitor may change the network; asked again at each change."""
+        return self.viewer.guard.may_control(self.session)
+
+    def build(self, name: str, build: Callable[[Page], None]) -> None:
+        """Build a panel; what it does regularly is done only while it is in front."""
+        self._building = name
+        try:
+            build(self)
+        finally:
+            self._building = ""
+
+    def every(self, period_s: float, work: Callable[[], object]) -> None:
+        """Do something regularly while the panel that is being built is in front."""
+        panel = self._building
+
+        def due() -> None:
+            if not panel or panel == self.shown:
+                work()
+
+        ui.timer(period_s, due)
+
+    def on_look(self, tell: Callable[[str], None]) -> None:
+        """Be told when a node is to be looked at."""
+        self._on_look.append(tell)
+
+    def look_at(self, node: str) -> None:
+        """Show a node: called by whatever names nodes, such as the graph."""
+        if node in self.viewer.watch.formats:
+            for tell in self._on_look:
+                tell(node)
+
+    @staticmethod
+    def told_frame(frame: int) -> str:
+        """A frame's number; those of realtime have eleven digits."""
+        return f"{frame:,}".replace(",", "\u202f")
+
+    async def answered(self, asked: Future[T]) -> T:
+        """Wait for an answer without holding up the page."""
+        return await asyncio.wrap_future(asked)
+
+    async def change(self, ask: Callable[[], Future[Answer]]) -> Answer:
+        """Ask for a change if this visitor may, and show what became of it."""
+        if not self.may_control:
+            answer = Answer(False, "this page may not change anything: open it with the token")
+        else:
+            answer = await self.answered(ask())
+        ui.notify(
+            answer.text,
+            type="positive" if answer.is_done else "negative",
+            position="bottom-left",
+            timeout=3000,
+            classes="num",
+        )
+        return answer
+
+    def changing(self, ask: Callable[[], Future[Answer]]) -> Callable[[], Awaitable[Any]]:
+        """A handler that asks for a change."""
+
+        async def handle() -> None:
+            await self.change(ask)
+
+        return handle

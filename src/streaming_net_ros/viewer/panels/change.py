@@ -1,0 +1,171 @@
+"""Changing groups while they run: lesions, gains, scalars, weights, and all that a node offers.
+
+A card for each node, made of what the node itself says may be set: name, type, range, choices. So
+what a node learns to change is here without a line more. Two pages agree, because a card is read
+again when the network tells of a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from nicegui import ui
+
+from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.launching import FRAME_SOURCE
+from streaming_net_ros.viewer.control import SNAPSHOT_S, Answer, Parameter, Value
+from streaming_net_ros.viewer.files import below, weights_below
+from streaming_net_ros.viewer.page import Page
+
+_SHORT = {"none": "free", "hold": "hold", "silence": "silence"}
+
+
+def build(page: Page) -> None:
+    """Build a card for each node."""
+    members = [FRAME_SOURCE, *(group.name for group in page.viewer.spec.groups)]
+    with ui.element("div").style(
+        "display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 8px; "
+        "width: 100%; align-items: start"
+    ):
+        cards = [_Card(page, member) for member in members]
+    seen = {"changes": len(page.viewer.watch.changes())}
+
+    async def keep_up() -> None:
+        changes = page.viewer.watch.changes()
+        if len(changes) != seen["changes"]:
+            touched = {one.node for one in changes[seen["changes"] - len(changes) :]}
+            seen["changes"] = len(changes)
+            for card in cards:
+                if card.node in touched:
+                    await card.read()
+        for card in cards:
+            if card.is_empty and page.viewer.watch.is_present:
+                await card.read()
+
+    page.every(1.0, keep_up)
+
+
+class _Card:
+    """What may be set of one node."""
+
+    def __init__(self, page: Page, node: str) -> None:
+        self._page = page
+        self.node = node
+        self.is_empty = True
+        self._filling = False
+        self._widgets: dict[str, Any] = {}
+        with ui.element("div").classes("card").mark(f"card-{node}"):
+            with ui.row().classes("w-full items-center no-wrap gap-1"):
+                ui.label(node).classes("font-medium")
+                ui.space()
+                for service in ("reset", "save_snapshot", "restore_snapshot"):
+                    self._button(service)
+            self._rows = ui.column().classes("w-full gap-1")
+            with self._rows:
+                ui.label("not read yet").classes("pale text-xs")
+
+    def _button(self, service: str) -> None:
+        if self.node == FRAME_SOURCE:  # of all nodes: the strip has it
+            return
+        wait_s = SNAPSHOT_S if "snapshot" in service else 3.0
+        ask = self._page.changing(
+            lambda: self._page.viewer.control.trigger(self.node, service, wait_s)
+        )
+        ui.button(service.replace("_snapshot", ""), on_click=ask).props(
+            "flat dense no-caps size=sm"
+        ).set_enabled(self._page.may_control)
+
+    async def read(self) -> None:
+        """Ask the node what it is set to, and show it."""
+        asked = self._page.viewer.control.parameters_of(self.node)
+        parameters = await self._page.answered(asked)
+        if not parameters:
+            return
+        self.is_empty = False
+        self._filling = True
+        try:
+            if set(self._widgets) != {one.name for one in parameters}:
+                self._widgets.clear()
+                self._rows.clear()
+                with self._rows:
+                    for parameter in parameters:
+                        self._row(parameter)
+            for parameter in parameters:
+                self._widgets[parameter.name].value = self._shown(parameter)
+        finally:
+            self._filling = False
+
+    def _row(self, parameter: Parameter) -> None:
+        with ui.row().classes("w-full items-center no-wrap gap-2"):
+            ui.label(parameter.name).classes("num grow").style(
+                "overflow: hidden; text-overflow: ellipsis; white-space: nowrap"
+            ).tooltip(parameter.text or parameter.name)
+            widget = self._widget(parameter)
+            widget.set_enabled(self._page.may_control)
+            self._widgets[parameter.name] = widget
+
+    def _shown(self, parameter: Parameter) -> Any:
+        root = self._page.viewer.root
+        if parameter.name == "weights":
+            names = self._widgets["weights"].options
+            return next((n for n in names if str(root / n) == parameter.value), None)
+        return parameter.value
+
+    def _widget(self, parameter: Parameter) -> Any:
+        name, value = parameter.name, parameter.value
+        if parameter.choices:
+            labels = {choice: _SHORT.get(choice, choice) for choice in parameter.choices}
+            return self._told(ui.toggle(labels, value=value).props("dense no-caps size=sm"), name)
+        if isinstance(value, bool):
+            return self._told(ui.switch(value=value).props("dense"), name)
+        if name == "weights":
+            names = weights_below(self._page.viewer.root)
+            select = ui.select(names, value=None, clearable=False).props("dense options-dense")
+            return self._told(select.style("width: 170px"), name)
+        if isinstance(value, int | float):
+            return self._number(parameter, is_whole=isinstance(value, int))
+        return self._left(ui.input(value=str(value)).props("dense"), name, str)
+
+    def _number(self, parameter: Parameter, *, is_whole: bool) -> Any:
+        field = ui.number(
+            value=float(parameter.value),
+            min=max(parameter.least, -1e12),
+            max=min(parameter.greatest, 1e12),
+        )
+        field.props("dense").classes("num").style("width: 110px")
+        return self._left(field, parameter.name, int if is_whole else float)
+
+    def _told(self, widget: Any, name: str) -> Any:
+        """A widget whose value is set as soon as it is chosen."""
+
+        async def choose(event: Any) -> None:
+            if not self._filling and event.value is not None:
+                await self._set(name, lambda: event.value)
+
+        return widget.on_value_change(choose)
+
+    def _left(self, widget: Any, name: str, kind: Callable[[Any], Value]) -> Any:
+        """A field whose value is set when Enter is pressed."""
+
+        async def enter() -> None:
+            await self._set(name, lambda: kind(widget.value))
+
+        return widget.on("keydown.enter", enter)
+
+    async def _set(self, name: str, value: Callable[[], Value]) -> None:
+        def ask() -> Future[Answer]:
+            try:
+                given = value()
+                if name == "weights":
+                    given = str(below(self._page.viewer.root, str(given)))
+            except (ParameterError, TypeError, ValueError) as error:
+                refused: Future[Answer] = Future()
+                refused.set_result(Answer(False, f"{name}: {error}"))
+                return refused
+            return self._page.viewer.control.set(self.node, name, given)
+
+        answer = await self._page.change(ask)
+        if not answer.is_done:
+            await self.read()  # show what holds

@@ -1,0 +1,51 @@
+"""Line charts of one look: neutral on dark and on light, sent as data only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nicegui import ui
+
+COLOURS = ["#d99a1c", "#26a69a", "#5c8fd6", "#cc79a7", "#8794a0", "#e5533d", "#9ccc65", "#ab8ad8"]
+_PALE = "#8794a0"
+_FAINT = "rgba(135,148,160,.18)"
+
+
+def chart_options(
+    names: Sequence[str], across: str = "", *, is_time: bool = False, unit: str = ""
+) -> dict[str, Any]:
+    """The options of a line chart.
+
+    Args:
+        names: of its lines.
+        across: what the axis below means.
+        is_time: the axis below is milliseconds since the epoch.
+        unit: of the values.
+    """
+    text = {"color": _PALE, "fontSize": 10}
+    axis = {"axisLabel": text, "nameTextStyle": text, "axisLine": {"lineStyle": {"color": _PALE}}}
+    return {
+        "animation": False,
+        "color": COLOURS,
+        "grid": {"left": 46, "right": 12, "top": 24, "bottom": 22},
+        "legend": {"top": 0, "right": 4, "itemHeight": 6, "itemWidth": 14, "textStyle": text,
+                   "type": "scroll"},
+        "tooltip": {"trigger": "axis", "confine": True, "textStyle": {"fontSize": 11}},
+        "xAxis": {**axis, "type": "time" if is_time else "value", "scale": True, "name": across,
+                  "nameLocation": "middle", "nameGap": 14, "min": "dataMin", "max": "dataMax",
+                  "splitLine": {"show": False}},
+        "yAxis": {**axis, "type": "value", "scale": True, "name": unit,
+                  "splitLine": {"lineStyle": {"color": _FAINT}}, "splitNumber": 4},
+        "series": [
+            {"name": name, "type": "line", "showSymbol": False, "data": [],
+             "lineStyle": {"width": 1.4}}
+            for name in names
+        ],
+    }  # fmt: skip
+
+
+def show_lines(chart: ui.echart, lines: Sequence[Sequence[Any]]) -> None:
+    """Give a chart its lines' points."""
+    rounded = [[[x, None if y is None else round(y, 4)] for x, y in line] for line in lines]
+    chart.run_chart_method("setOption", {"series": [{"data": line} for line in rounded]})
