@@ -18,6 +18,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 from nicegui import ui
 
 from streaming_net_ros.errors import ParameterError, RunError
+from streaming_net_ros.nodes.host import has_ended
 from streaming_net_ros.viewer.guard import Gate
 from streaming_net_ros.viewer.page import Page, Viewer
 from streaming_net_ros.viewer.panels import PANELS, strip
@@ -45,13 +46,16 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(viewer: Viewer, listening: socket.socket, on_start: Callable[[], None]) -> None:
+def serve(
+    viewer: Viewer, listening: socket.socket, on_start: Callable[[], None], follow_pid: int = 0
+) -> None:
     """Serve the page until SIGINT or SIGTERM.
 
     Args:
         viewer: what pages show.
         listening: where.
         on_start: called once pages are served.
+        follow_pid: end when the process of this id has ended; 0: none.
     """
     port = listening.getsockname()[1]
     app = make_app(viewer, cookie=f"streaming_net_view_{port}")
@@ -63,20 +67,28 @@ def serve(viewer: Viewer, listening: socket.socket, on_start: Callable[[], None]
         ws_max_size=1 << 20,
         h11_max_incomplete_event_size=1 << 16,
     )
-    server = _Server(config, on_start)
+    server = _Server(config, on_start, follow_pid)
     with contextlib.suppress(KeyboardInterrupt):  # the signal it ended on is raised again
         server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_start: Callable[[], None], follow_pid: int
+    ) -> None:
         super().__init__(config)
         self._on_start = on_start
+        self._follow_pid = follow_pid
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: is it time to end?"""
+        has_lost = bool(self._follow_pid) and has_ended(self._follow_pid)
+        return await super().on_tick(counter) or has_lost
 
 
 def make_app(viewer: Viewer, cookie: str) -> FastAPI:

@@ -131,7 +131,9 @@ class Control:
         self.set(node, parameter, value).add_done_callback(go_on)
         return done
 
-    def set(self, node: str, parameter: str, value: Value) -> Future[Answer]:
+    def set(
+        self, node: str, parameter: str, value: Value, timeout_s: float = ANSWER_S
+    ) -> Future[Answer]:
         """Set a parameter; the node itself decides, and says why not."""
         message = ParameterMessage(name=parameter, value=_message_of(value))
         if isinstance(value, float) and not math.isfinite(value):
@@ -145,6 +147,7 @@ class Control:
                 str(given.result.reason) or f"{node}: {parameter} is {told_value(value)}",
             ),
             lambda why: Answer(False, why),
+            timeout_s=timeout_s,
         )
 
     def parameters_of(self, node: str) -> Future[tuple[Parameter, ...]]:

@@ -63,7 +63,7 @@ def graph_svg(graph: NetworkGraph, rollout: Rollout, layout: Layout, look: Look)
         return f"{(point[0] - left) * _SCALE:.1f} {(top - point[1]) * _SCALE:.1f}"
 
     size = f"0 0 {(right - left) * _SCALE:.0f} {(top - bottom) * _SCALE:.0f}"
-    parts = [f'<svg class="graph" viewBox="{size}" height="{size.split()[-1]}">']
+    parts = [f'<svg class="graph" viewBox="{size}" height="{size.rsplit(maxsplit=1)[-1]}">']
     for edge in graph.edges:
         line, spots = route(layout, edge.key)
         tint = look.edges.get(edge.key, NOTHING)

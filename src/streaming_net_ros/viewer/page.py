@@ -17,10 +17,11 @@ from nicegui import ui
 
 from streaming_net_ros.network import NetworkSpec
 from streaming_net_ros.theory import Rollout
-from streaming_net_ros.theory.layout import Layout
+from streaming_net_ros.theory.layout import Layout, lay_out
 from streaming_net_ros.viewer.control import Answer, Control
 from streaming_net_ros.viewer.gallery import Gallery
 from streaming_net_ros.viewer.guard import Guard
+from streaming_net_ros.viewer.link import Link
 from streaming_net_ros.viewer.watch import Watch
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Viewer:
 
     Attributes:
         spec, rollout, layout: the network, and where its nodes are drawn.
+        link: the ROS node.
         watch, control, gallery, guard: what is seen, changed, drawn, allowed.
         weights: the weights file that the network was started with, as far as known here.
         root: files that a page may name lie below it: weights and snapshots.
@@ -40,12 +42,50 @@ class Viewer:
     spec: NetworkSpec
     rollout: Rollout
     layout: Layout
+    link: Link
     watch: Watch
     control: Control
     gallery: Gallery
     guard: Guard
     weights: Path | None
     root: Path
+
+
+def make_viewer(
+    spec: NetworkSpec,
+    rollout: Rollout,
+    namespace: str,
+    guard: Guard,
+    *,
+    rate_hz: float | None = None,
+    weights: Path | None = None,
+    root: Path = Path(),
+) -> Viewer:
+    """What pages of a network share; its link must be entered before pages are served.
+
+    Args:
+        spec: the network.
+        rollout: as it is run.
+        namespace: of it.
+        guard: of the pages.
+        rate_hz: at which it runs; None: the network file's.
+        weights: with which it runs; None: the network file's.
+        root: files that a page may name lie below it.
+    """
+    link = Link(namespace)
+    watch = Watch(link, spec, rate_hz)
+    return Viewer(
+        spec,
+        rollout,
+        lay_out(spec.graph),
+        link,
+        watch,
+        Control(link),
+        Gallery(watch),
+        guard,
+        weights or spec.weights_path,
+        root.resolve(),
+    )
 
 
 @dataclass
@@ -80,12 +120,11 @@ class Page:
             self._building = ""
 
     def every(self, period_s: float, work: Callable[[], object]) -> None:
-        """Do something regularly while the panel that is being built is in front."""
+        """Do something, a coroutine too, while the panel that is being built is in front."""
         panel = self._building
 
-        def due() -> None:
-            if not panel or panel == self.shown:
-                work()
+        def due() -> object:
+            return work() if not panel or panel == self.shown else None
 
         ui.timer(period_s, due)
 

@@ -27,7 +27,7 @@ def build(page: Page) -> None:
 
     latency: dict[str, Callable[[], Points]] = {}
     for output, group in outputs.items():
-        for what in ("early_p50", "early_p99", "full_p50", "full_p99"):
+        for what in ("early_p50", "full_p50", "early_p99", "full_p99"):
             name = f"{output} {what.replace('_', ' ')}"
             latency[name] = lambda g=group, k=f"{what}_ms/{output}": _points(watch, g, k)  # type: ignore[misc]
     cadence = {m: lambda m=m: _rates(watch, m) for m in [FRAME_SOURCE, *groups]}
