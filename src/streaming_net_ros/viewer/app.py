@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ def serve(
         on_start: called once pages are served.
         follow_pid: end when the process of this id has ended; 0: none.
     """
+    # NiceGUI asks every object of this process what it is; torch's old names answer by warnings.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
     port = listening.getsockname()[1]
     app = make_app(viewer, cookie=f"streaming_net_view_{port}")
     config = uvicorn.Config(
@@ -201,8 +204,8 @@ def _head(page: Page) -> None:
     watch = page.viewer.watch
     dot = ui.element("div").classes("dot")
     ui.label(watch.namespace).classes("font-medium")
-    state = ui.label().classes("pale").mark("state")
-    frame = ui.label().classes("num").style("min-width: 21ch").mark("frame")
+    state = ui.label().classes("pale").props("data-name=state")
+    frame = ui.label().classes("num").style("min-width: 21ch").props("data-name=frame")
 
     def draw() -> None:
         told = watch.status("frame_source")
@@ -223,7 +226,7 @@ def _absence(page: Page) -> None:
             f"No network '{watch.spec.name}' in the namespace {watch.namespace}: waiting for it. "
             "Is it started, with the same ROS_DOMAIN_ID?"
         )
-    banner.mark("absent").set_visibility(False)
+    banner.props("data-name=absent").set_visibility(False)
     ui.timer(0.5, lambda: banner.set_visibility(not watch.is_present))
 
 

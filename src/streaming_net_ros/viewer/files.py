@@ -17,7 +17,7 @@ def below(root: Path, name: str) -> Path:
     """
     try:
         path = (root / name).resolve()
-        is_below = bool(name) and "\0" not in name and path.is_relative_to(root.resolve())
+        is_below = bool(name) and path.is_relative_to(root.resolve())
     except (OSError, ValueError):
         is_below = False
     if not is_below:

@@ -42,7 +42,7 @@ class Guard:
         self.token = token or secrets.token_urlsafe(16)
         self.is_read_only = read_only
         own = socket.gethostname().lower()
-        self._names = {"localhost", own, f"{own}.local", host.lower()}
+        self._names = {"localhost", own, f"{own}.local", host.lower()} - {""}
         self._sessions: dict[str, None] = {}
 
     def admit(self, token: str) -> str | None:
@@ -60,22 +60,21 @@ class Guard:
         """Whether a session's visitor may change the network."""
         return not self.is_read_only and session is not None and session in self._sessions
 
-    def refusal(self, kind: str, method: str, headers: Mapping[str, str]) -> str:
+    def refusal(self, headers: Mapping[str, str]) -> str:
         """Why a request is refused, before anything looks at it; empty if it is not.
 
         Args:
-            kind: ASGI's: ``http`` or ``websocket``.
-            method: of a http request.
-            headers: with names in lower case.
+            headers: of a http request or a web socket, with names in lower case.
         """
         host = headers.get("host", "")
         if not self._is_ours(host):
             return "unknown host"
         origin = headers.get("origin")
-        changes = kind == "websocket" or method not in ("GET", "HEAD")
-        if origin is not None and changes and urlsplit(origin).netloc.lower() != host.lower():
-            return "another origin"
-        return ""
+        try:
+            is_ours = origin is None or urlsplit(origin).netloc.lower() == host.lower()
+        except ValueError:
+            is_ours = False
+        return "" if is_ours else "another origin"
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -111,7 +110,7 @@ class Gate:
         headers = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
         }
-        why = self._guard.refusal(scope["type"], scope.get("method", ""), headers)
+        why = self._guard.refusal(headers)
         if why and scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": why})
             return

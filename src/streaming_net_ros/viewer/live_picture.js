@@ -2,11 +2,11 @@
 // than period_ms, and not at all while it is hidden. What cannot be had is said below it.
 export default {
   template: `
-    <figure class="live-picture" :class="{ stale: stale }">
+    <figure class="live-picture" :class="{ stale: stale }" :data-node="node">
       <div class="frame"><img v-show="shown" :src="shown" :class="{ smooth: smooth }" draggable="false" /></div>
       <figcaption><span>{{ caption }}</span><span>{{ range }}</span></figcaption>
     </figure>`,
-  props: { source: String, period_ms: Number, smooth: Boolean },
+  props: { node: String, source: String, period_ms: Number, smooth: Boolean },
   data: () => ({ shown: "", caption: "waiting for a state", range: "", stale: false }),
   mounted() {
     this.isOn = true;

@@ -25,6 +25,7 @@ class LivePicture(Element, component="live_picture.js"):
 
     def show(self, node: str, options: Options, *, smooth: bool = False) -> None:
         """Show another state, or the same in another way."""
+        self._props["node"] = node
         self._props["source"] = f"/picture/{node}?{options.query()}"
         self._props["smooth"] = smooth
         self.update()

@@ -25,10 +25,7 @@ _SHORT = {"none": "free", "hold": "hold", "silence": "silence"}
 def build(page: Page) -> None:
     """Build a card for each node."""
     members = [FRAME_SOURCE, *(group.name for group in page.viewer.spec.groups)]
-    with ui.element("div").style(
-        "display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 8px; "
-        "width: 100%; align-items: start"
-    ):
+    with ui.element("div").style("columns: 4 310px; column-gap: 8px; width: 100%"):
         cards = [_Card(page, member) for member in members]
     seen = {"changes": len(page.viewer.watch.changes())}
 
@@ -41,6 +38,7 @@ def build(page: Page) -> None:
                 if card.node in touched:
                     await card.read()
         for card in cards:
+            card.tell_trouble()
             if card.is_empty and page.viewer.watch.is_present:
                 await card.read()
 
@@ -56,13 +54,19 @@ class _Card:
         self.is_empty = True
         self._filling = False
         self._widgets: dict[str, Any] = {}
-        with ui.element("div").classes("card").mark(f"card-{node}"):
+        with (
+            ui.element("div")
+            .classes("card")
+            .props(f"data-name=card-{node}")
+            .style("break-inside: avoid; margin-bottom: 8px")
+        ):
             with ui.row().classes("w-full items-center no-wrap gap-1"):
                 ui.label(node).classes("font-medium")
                 ui.space()
                 for service in ("reset", "save_snapshot", "restore_snapshot"):
                     self._button(service)
-            self._rows = ui.column().classes("w-full gap-1")
+            self._trouble = ui.label().classes("text-xs").style("color: var(--warn)")
+            self._rows = ui.column().classes("w-full gap-0")
             with self._rows:
                 ui.label("not read yet").classes("pale text-xs")
 
@@ -76,6 +80,11 @@ class _Card:
         ui.button(service.replace("_snapshot", ""), on_click=ask).props(
             "flat dense no-caps size=sm"
         ).set_enabled(self._page.may_control)
+
+    def tell_trouble(self) -> None:
+        """Show what the node itself says is not as usual."""
+        told = self._page.viewer.watch.status(self.node)
+        self._trouble.text = told.text if told is not None and told.level else ""
 
     async def read(self) -> None:
         """Ask the node what it is set to, and show it."""

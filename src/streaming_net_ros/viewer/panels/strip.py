@@ -21,7 +21,7 @@ def build(page: Page) -> None:
     if not page.may_control:
         guard = page.viewer.guard
         why = "read-only" if guard.is_read_only else "no token: this page only looks"
-        ui.label(why).classes("pale text-xs").mark("no-controls")
+        ui.label(why).classes("pale text-xs").props("data-name=no-controls")
         return
     control, namespace = page.viewer.control, page.viewer.watch.namespace
     source = f"{namespace}/{FRAME_SOURCE}"
@@ -84,7 +84,7 @@ def _button(
     label: str, icon: str, page: Page, ask: Callable[[], Future[Answer]], command: str
 ) -> None:
     button = ui.button(label, icon=icon, on_click=page.changing(ask))
-    button.props("flat dense no-caps size=sm").mark(f"control-{label}").tooltip(command)
+    button.props("flat dense no-caps size=sm").props(f"data-name=control-{label}").tooltip(command)
 
 
 def _number(label: str, value: float, least: float, greatest: float) -> ui.number:
