@@ -22,6 +22,8 @@ ARGUMENTS = {
     "device": ("cpu", "torch device: cpu, cuda, cuda:0"),
     "use_sim_time": ("false", "follow /clock (ros2 bag play --clock)"),
     "params_file": ("", "YAML file with further parameters of the containers"),
+    "view": ("false", "serve a live page of the network; its address is printed"),
+    "view_arguments": ("", "further arguments of streaming-net view: --host 0.0.0.0 --port 8081"),
     "log_level": ("info", "debug, info, warn, error, fatal"),
 }
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +62,36 @@ def launch_processes(context: LaunchContext) -> list[Action]:
     further += ["--log-level", given["log_level"]]
     policy = RespawnPolicy() if parameters["mode"] == "realtime" else None
     supervised = [_Supervised(process, further, policy) for process in processes]
-    return [action for one in supervised for action in one.start()]
+    actions = [action for one in supervised for action in one.start()]
+    if _is_true(given, "view"):
+        actions.append(_page(str(path), given, spec.name))
+    return actions
+
+
+def view_command(network: str, given: Mapping[str, str], namespace: str = "") -> list[str]:
+    """The command of the page, from launch arguments.
+
+    Args:
+        network: path of the network file.
+        given: launch arguments: namespace, rollout, rate_hz, weights, view_arguments.
+        namespace: if the argument is empty.
+    """
+    command = [sys.executable, "-m", f"{PACKAGE}.cli.app", "view", network]
+    command += ["--namespace", given["namespace"] or namespace]
+    for name in ("rollout", "rate_hz", "weights"):
+        if given[name]:
+            command += [f"--{name.replace('_', '-')}", given[name]]
+    # Launch that is killed says nothing to its children.
+    return [*command, "--follow-pid", str(os.getpid()), *shlex.split(given["view_arguments"])]
+
+
+def _page(network: str, given: Mapping[str, str], namespace: str) -> Action:
+    """The page's process. The network runs on, whatever becomes of it."""
+    from launch.actions import ExecuteProcess
+
+    return ExecuteProcess(
+        cmd=view_command(network, given, namespace), name="view", output="screen"
+    )
 
 
 class _Supervised:

@@ -24,6 +24,7 @@ KINDS = ("tiles", "mean", "max", "rgb", "histogram", "bars", "camera")
 COLOURS = ("viridis", "magma", "gray", "RdBu_r", "turbo")
 MOST_TILES = 64
 _GAP = 2
+_BINS = 48  # of a histogram
 _TILE = 48  # pixels: smaller maps are enlarged to about this
 _PLOT = (240, 480)  # rows, columns of a histogram or of bars
 _INK = (120, 150, 175)  # reads on light and on dark
@@ -139,7 +140,8 @@ def draw(values: NDArray[Any], options: Options) -> Pixels:
     Raises:
         ParameterError: a channel that the state does not have.
     """
-    numbers = np.nan_to_num(np.asarray(values, np.float32), posinf=3e38, neginf=-3e38)
+    # In double precision no difference of two single numbers overflows.
+    numbers = np.nan_to_num(np.asarray(values, np.float64), posinf=3e38, neginf=-3e38)
     kind = kind_of(numbers.shape, options.kind)
     chosen = [c for c in options.channels if c >= numbers.shape[0]]
     if chosen:
@@ -257,9 +259,11 @@ def _opaque(pixels: NDArray[Any]) -> Pixels:
 def _histogram(numbers: NDArray[Any], options: Options) -> Pixels:
     """How often which value occurs; zero has a line."""
     low, high = _ends(numbers, options)
-    if high <= low:
-        low, high = low - 1, high + 1
-    counts, _ = np.histogram(numbers, 48, (low, high))
+    if high - low <= abs(high) * 1e-9:
+        low, high = low - 1 - abs(low), high + 1 + abs(high)
+    inside = numbers[(numbers >= low) & (numbers <= high)]
+    places = np.minimum((inside - low) / (high - low) * _BINS, _BINS - 1).astype(int)
+    counts = np.bincount(places, minlength=_BINS)
     # A logarithm: after a ReLU half of all numbers are zero, and would hide all others.
     heights = np.log1p(counts) / max(1e-9, float(np.log1p(counts).max()))
     return _columns(heights, np.zeros(len(heights)), zero=(0 - low) / (high - low))

@@ -66,7 +66,7 @@ class _Card:
                 for service in ("reset", "save_snapshot", "restore_snapshot"):
                     self._button(service)
             self._trouble = ui.label().classes("text-xs").style("color: var(--warn)")
-            self._rows = ui.column().classes("w-full gap-0")
+            self._rows = ui.column().classes("w-full").style("gap: 2px")
             with self._rows:
                 ui.label("not read yet").classes("pale text-xs")
 
