@@ -84,15 +84,17 @@ class Control:
 
     Args:
         link: the node that asks; must not be entered yet.
+        answer_s: how long an answer is waited for, where nothing else is said.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, answer_s: float = ANSWER_S) -> None:
         self._link = link
+        self._answer_s = answer_s
         self._calls: list[_Call] = []
         self._clients: dict[str, Any] = {}
         link.tick(self._look_after)
 
-    def trigger(self, node: str, service: str, timeout_s: float = ANSWER_S) -> Future[Answer]:
+    def trigger(self, node: str, service: str, timeout_s: float | None = None) -> Future[Answer]:
         """Call a service without arguments: pause, resume, step, reset, save_snapshot, ..."""
         return self._ask(
             Trigger,
@@ -116,7 +118,7 @@ class Control:
         return self.set_then_trigger(FRAME_SOURCE, "step_frames", frames, "step")
 
     def set_then_trigger(
-        self, node: str, parameter: str, value: Value, service: str, timeout_s: float = ANSWER_S
+        self, node: str, parameter: str, value: Value, service: str, timeout_s: float | None = None
     ) -> Future[Answer]:
         """Set a parameter, and if that was done, call a service that reads it."""
         done: Future[Answer] = Future()
@@ -132,7 +134,7 @@ class Control:
         return done
 
     def set(
-        self, node: str, parameter: str, value: Value, timeout_s: float = ANSWER_S
+        self, node: str, parameter: str, value: Value, timeout_s: float | None = None
     ) -> Future[Answer]:
         """Set a parameter; the node itself decides, and says why not."""
         message = ParameterMessage(name=parameter, value=_message_of(value))
@@ -157,7 +159,10 @@ class Control:
         described: list[ParameterDescriptor] = []
 
         def get(told: Future[Any]) -> None:
-            described.extend(d for d in told.result() or () if not d.read_only)
+            if told.result() is None:
+                done.set_result(())
+                return
+            described.extend(d for d in told.result() if not d.read_only)
             names.extend(d.name for d in described)
             request = GetParameters.Request(names=names)
             asked = self._ask(
@@ -166,7 +171,10 @@ class Control:
             asked.add_done_callback(finish)
 
         def describe(told: Future[Any]) -> None:
-            found = [n for n in told.result() or () if not n.startswith(_OTHERS)]
+            if told.result() is None:
+                done.set_result(())
+                return
+            found = [n for n in told.result() if not n.startswith(_OTHERS)]
             request = DescribeParameters.Request(names=found)
             asked = self._ask(
                 DescribeParameters,
@@ -202,10 +210,10 @@ class Control:
         read: Callable[[Any], T],
         missed: Callable[[str], T],
         *,
-        timeout_s: float = ANSWER_S,
+        timeout_s: float | None = None,
     ) -> Future[T]:
         told: Future[T] = Future()
-        until_s = time.monotonic() + timeout_s
+        until_s = time.monotonic() + (timeout_s or self._answer_s)
         call = _Call(kind, service, request, read, missed, told, until_s)
 
         def begin(node: Node) -> None:
