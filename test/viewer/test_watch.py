@@ -62,6 +62,7 @@ def test_the_state_that_is_seen_is_the_one_that_offline_computes(write_network, 
 
     from streaming_net_ros.network import StreamingNetwork
 
+    tiny["groups"][0]["edges"].pop()  # 'stem' hears nothing but the image
     path = write_network(tiny)
     with watched(path, namespace) as (_, robot, watch, _, _):
         found = {}

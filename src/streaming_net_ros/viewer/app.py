@@ -7,6 +7,7 @@ ROS on the link's, and what waits for an answer waits without holding up the pag
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import warnings
 from collections.abc import Callable
@@ -60,6 +61,7 @@ def serve(
     """
     # NiceGUI asks every object of this process what it is; torch's old names answer by warnings.
     warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
+    logging.getLogger("nicegui").setLevel(logging.ERROR)  # not a line for each request in vain
     port = listening.getsockname()[1]
     app = make_app(viewer, cookie=f"streaming_net_view_{port}")
     config = uvicorn.Config(
@@ -129,6 +131,7 @@ def make_app(viewer: Viewer, cookie: str) -> FastAPI:
         dark=None,
         tailwind=True,
         reconnect_timeout=10.0,
+        binding_refresh_interval=None,  # nothing here is bound; the loop would cost for nothing
         show_welcome_message=False,
     )
     return app

@@ -46,7 +46,7 @@ _CHANGES = 1000
 _LARGEST_TENSOR = 4096  # numbers; a larger response is looked at as its group's state
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """A state that was heard.
 
@@ -257,7 +257,7 @@ class Watch:
     def is_paused(self) -> bool:
         """True if the frame source said so, at most a second ago."""
         status = self._health.get(FRAME_SOURCE)
-        return self.is_present and status is not None and status.values.get("paused") == "true"
+        return self.is_present and status is not None and status.values.get("state") == "paused"
 
     def history(self, member: str, key: str) -> tuple[tuple[float, float], ...]:
         """A number of /diagnostics over time: (seconds since the epoch, value), oldest first."""

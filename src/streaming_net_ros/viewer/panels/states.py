@@ -68,7 +68,7 @@ class View:
                     .classes("grow font-medium")
                     .on_value_change(lambda event: self._change(event.value))
                 )
-                ui.label().classes("num pale").bind_text_from(self, "shape")
+                self._shape = ui.label(self._told_shape()).classes("num pale")
                 self._kind = (
                     ui.select(self._kinds(), value=self._options.kind)
                     .props("dense borderless options-dense")
@@ -78,9 +78,7 @@ class View:
             self._picture = LivePicture(node, self._options, smooth=self._is_camera)
             self._picture.classes("w-full").style("flex: 1 1 0; min-height: 0")
 
-    @property
-    def shape(self) -> str:
-        """The state's shape."""
+    def _told_shape(self) -> str:
         return "\u00d7".join(map(str, self._page.viewer.watch.formats[self._node].shape))
 
     def choose(self, node: str) -> None:
@@ -109,6 +107,7 @@ class View:
 
     def _change(self, node: str) -> None:
         self._node = self._page.looked_at[self._number] = node
+        self._shape.text = self._told_shape()
         self._kind.set_options(self._kinds(), value=self._fitting("auto"))
         self._channels.value = ""
         self._redraw()
