@@ -39,6 +39,7 @@ bench: install
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/executors.py
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/viewer.py
 	$(BIN)/python benchmarks/overload.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/long_run.py
