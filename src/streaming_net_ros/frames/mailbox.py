@@ -318,7 +318,9 @@ class Mailbox(Generic[State]):
                     return None
             elif self._is_worth_waiting_for(name, frame):
                 return None
-            elif held := box.held_for(wanted, self._hold_limit_frames(name)):
+            elif name != self.rule.teacher and (
+                held := box.held_for(wanted, self._hold_limit_frames(name))
+            ):
                 inputs[name] = held
         return None if self._is_early(frame) else inputs
 
@@ -334,6 +336,7 @@ class Mailbox(Generic[State]):
         box = self._run.sources[source]
         return (
             source != self.rule.group  # one's own is known
+            and source != self.rule.teacher  # no state waits for what only learning needs
             and box.is_on_time
             and self._exists(source, frame - box.delay)
             and not self._has_passed(source, frame)
@@ -355,9 +358,9 @@ class Mailbox(Generic[State]):
 
     def _is_stale(self, frame: int, inputs: Mapping[str, Input[State]]) -> bool:
         """Realtime: is the newest image in any input older than may be held?"""
-        if not inputs:
+        newest = max((given.origin.image_frame for given in self._used(inputs)), default=None)
+        if newest is None:
             return True
-        newest = max(given.origin.image_frame for given in inputs.values())
         best = frame - self.rule.first_frames[self.rule.group]
         return best - newest > self.rule.hold_limit_frames
 
@@ -382,6 +385,10 @@ class Mailbox(Generic[State]):
             job = Job(frame, {}, origin, (), run.skipped)
         else:
             inputs = self.lesions.heard(inputs)
+            if self.rule.teacher in inputs and not any(
+                given.state is not None for given in self._used(inputs)
+            ):  # a frame of silence has nothing to teach
+                inputs[self.rule.teacher] = inputs[self.rule.teacher]._replace(state=None)
             job = Job(frame, inputs, *self._made_of(frame, inputs), run.skipped)
         if self.rule.deadlines is not None:
             for name in self._others:
@@ -401,6 +408,8 @@ class Mailbox(Generic[State]):
         share = 0.0
         wanted = silent = 0
         for name in self._others:
+            if name == self.rule.teacher:
+                continue
             given = inputs.get(name)
             if given is not None and given.state is None:
                 silent += 1
@@ -416,10 +425,15 @@ class Mailbox(Generic[State]):
         held = share / wanted if wanted else float(not silent)
         # In thousandths, rounded down: on a cycle of groups a share would fade and never be gone.
         held = int(1000 * held) / 1000
-        heard = [given.origin for given in inputs.values() if given.state is not None]
+        used = self._used(inputs)
+        heard = [given.origin for given in used if given.state is not None]
         # A frame of silence has an origin as well: of the images that it is silent about.
-        origins = heard or [given.origin for given in inputs.values()]
+        origins = heard or [given.origin for given in used]
         return origin_of(origins, held), tuple(absent)
+
+    def _used(self, inputs: Mapping[str, Input[State]]) -> list[Input[State]]:
+        """Inputs that the state is made of."""
+        return [given for name, given in inputs.items() if name != self.rule.teacher]
 
     def _skip_to_newest(self, frame: int) -> None:
         """Realtime: give up a frame whose deadline has passed for the newest that can fire."""

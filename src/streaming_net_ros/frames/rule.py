@@ -84,6 +84,8 @@ class FiringRule:
         deadlines: realtime's, per source; None is lockstep, which waits without limit.
         period: in which frames the group computes.
         repeats_frames: for how many frames states may be repeated on their way, by periods.
+        teacher: a source that is heard for learning alone. In realtime nothing waits for it,
+            nothing stands in for it, and no age or held share counts it.
     """
 
     group: str
@@ -92,6 +94,7 @@ class FiringRule:
     deadlines: Mapping[str, Deadline] | None = None
     period: Period = Period()
     repeats_frames: int = 0
+    teacher: str | None = None
 
     @property
     def hold_limit_frames(self) -> int:
@@ -106,6 +109,7 @@ def firing_rules(
     *,
     edges: Mapping[tuple[str, str], Deadline] | None = None,
     periods: Mapping[str, Period] | None = None,
+    teachers: Mapping[str, str] | None = None,
 ) -> dict[str, FiringRule]:
     """The firing rule of every group of a rollout; lockstep unless a deadline is given.
 
@@ -115,6 +119,7 @@ def firing_rules(
             edges have no delay, states of one frame need several updates, and each gets as long.
         edges: deadlines of edges (source, target) that have one of their own.
         periods: of groups that do not compute in every frame.
+        teachers: by group: a source that it hears for learning alone.
     """
     first = first_frames(rollout)
     steps = tableau(rollout, 1)
@@ -137,5 +142,6 @@ def firing_rules(
             deadlines,
             periods.get(group, Period()),
             repeats,
+            (teachers or {}).get(group),
         )
     return rules

@@ -19,7 +19,14 @@ from streaming_net_ros.network.base import on_base
 from streaming_net_ros.network.expand import MAX_ITEMS, Places, expand, read_yaml
 from streaming_net_ros.network.findings import first_finding
 from streaming_net_ros.network.schema import NetworkSpec, RolloutSpec, did_you_mean
-from streaming_net_ros.theory import Rollout, hybrid, parse_table, sequential, streaming
+from streaming_net_ros.theory import (
+    Rollout,
+    first_frames,
+    hybrid,
+    parse_table,
+    sequential,
+    streaming,
+)
 
 _ALSO = ("constants", "blocks", "base")  # keys that are gone before the schema sees a file
 
@@ -94,8 +101,28 @@ def rollout_of(spec: NetworkSpec, choice: str | Path | None = None) -> Rollout:
             table (as ``plan --table`` prints it).
 
     Raises:
-        RolloutError: not valid for this network, or the table cannot be read.
+        RolloutError: not valid for this network, or the table cannot be read; or a group would
+            hear whom it learns from before it hears anything else.
     """
+    rollout = _chosen_rollout(spec, choice)
+    first = first_frames(rollout)
+    for group, teacher in spec.teachers.items():
+        delays = rollout.delays_into(group)
+        taught = first[teacher] + delays[teacher]
+        others = [first[source] + delay for source, delay in delays.items()
+                  if source not in (teacher, group)]  # fmt: skip
+        if others and taught < min(others):
+            raise RolloutError(
+                f"group '{group}' would hear '{teacher}' before there is anything to teach",
+                where=f"learning of '{group}'",
+                expected=f"a delay of {min(others) - first[teacher]} frames or more",
+                got=delays[teacher],
+                remedy=f"write 'delay: {min(others) - first[teacher]}' into that section",
+            )
+    return rollout
+
+
+def _chosen_rollout(spec: NetworkSpec, choice: str | Path | None) -> Rollout:
     graph = spec.graph
     own = choice is None
     selected = spec.rollout if own else str(choice)
@@ -137,7 +164,7 @@ def rules_of(
         deadline: realtime's, for all edges that have none of their own; None is lockstep.
     """
     if deadline is None:
-        return firing_rules(rollout, periods=spec.periods)
+        return firing_rules(rollout, periods=spec.periods, teachers=spec.teachers)
     own = {}
     for group in spec.groups:
         for edge in group.edges:
@@ -147,7 +174,9 @@ def rules_of(
             if edge.hold_frames is not None:
                 hold_frames = edge.hold_frames
             own[edge.source, group.name] = Deadline(deadline.grid, wait_ns, hold_frames)
-    return firing_rules(rollout, deadline, edges=own, periods=spec.periods)
+    return firing_rules(
+        rollout, deadline, edges=own, periods=spec.periods, teachers=spec.teachers
+    )
 
 
 def _with_blocks(content: dict[str, Any], places: Places) -> dict[str, Any]:

@@ -63,11 +63,12 @@ def measured_names(spec: NetworkSpec, group: str | None = None) -> dict[str, Mea
             continue
         for which in OF_GROUP:
             found[group_name(one.name, which)] = Measured(which, one.name, one.name)
-        for edge in one.edges:
-            if edge.source != one.name:
+        teacher = spec.teachers.get(one.name)
+        for source in (*(edge.source for edge in one.edges), *filter(None, [teacher])):
+            if source != one.name:
                 for what in OF_EDGE:
-                    told = Measured(what, f"{edge.source} -> {one.name}", one.name)
-                    found[edge_name(edge.source, one.name, what)] = told
+                    told = Measured(what, f"{source} -> {one.name}", one.name)
+                    found[edge_name(source, one.name, what)] = told
         for output, given in spec.outputs.items():
             if given.group == one.name:
                 for kind in OF_RESPONSE:

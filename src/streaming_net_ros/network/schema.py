@@ -234,6 +234,54 @@ class RolloutSpec(Frozen):
     )
 
 
+class LearningSpec(Frozen):
+    """How a group may change its own weights while it streams; off until somebody turns it on.
+
+    ``local`` follows the gradient of a loss between the group's state and what it hears of
+    ``target``; the Hebbian rules change the dense layer at the end of the edge from ``edge``.
+
+    Attributes:
+        rule: which of them.
+        target: of ``local``: an input or a group. If no edge of the group comes from it, it is
+            heard for learning alone and is no part of the state.
+        delay: of such a target, in frames under every rollout; None leaves it to the rollout.
+        readout: of ``local``: layers between state and loss, learnt too, no part of the network.
+        loss: of ``local``: of the difference, by its ``torch.nn`` name.
+        edge: of the Hebbian rules: the source of the edge.
+        parameters: of ``local``: patterns of the names of weights, within the group.
+        optimizer: of ``local``.
+        rate: learning rate, or factor of a Hebbian change.
+        period_frames: frames that teach, from one update to the next.
+        limit: the largest change of a tensor from where learning began, relative to its norm.
+    """
+
+    rule: Literal["local", "hebbian", "anti_hebbian", "oja"]
+    target: Name | None = None
+    delay: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    readout: Layers = ()
+    loss: Annotated[Named, BeforeValidator(named)] = Named(name="MSELoss")
+    edge: Name | None = None
+    parameters: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    rate: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1e-3
+    period_frames: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
+    limit: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 0.5
+
+    @model_validator(mode="after")
+    def _check(self) -> LearningSpec:
+        if self.rule == "local" and self.target is None:
+            raise ValueError("rule 'local' needs a 'target': an input or a group")
+        if self.rule != "local" and self.edge is None:
+            raise ValueError(f"rule '{self.rule}' needs an 'edge': the source of a dense edge")
+        others = {"edge"} if self.rule == "local" else _OF_LOCAL_LEARNING
+        for key in sorted(others & self.model_fields_set):
+            raise ValueError(f"'{key}' does not belong to rule '{self.rule}'")
+        return self
+
+
+_OF_LOCAL_LEARNING = {"target", "delay", "readout", "loss", "parameters", "optimizer"}
+
+
 class NetworkSpec(Frozen):
     """A whole network file. ``path`` is where it was read."""
 
@@ -247,6 +295,7 @@ class NetworkSpec(Frozen):
     shared: Mapping[Name, Layers] = Field(default_factory=dict)
     rollout: Literal["streaming", "sequential"] | RolloutSpec = "streaming"
     state_dtype: Literal["float32", "float16"] = "float32"
+    learning: Mapping[Name, LearningSpec] = Field(default_factory=dict)
     weights: str | None = None
     description: str = ""
     path: Path = Path("network.yaml")
@@ -270,6 +319,8 @@ class NetworkSpec(Frozen):
                     f"output '{output}' names group '{spec.group}', which does not exist"
                     f"{did_you_mean(spec.group, names)}"
                 )
+        for name, learning in self.learning.items():
+            self._check_learning(name, learning, names)
         for name, given in self.inputs.items():
             for key in ("mean", "std"):
                 value = getattr(given, key)
@@ -283,6 +334,32 @@ class NetworkSpec(Frozen):
                 raise ValueError(f"input '{name}': std must be above 0")
         return self
 
+    def _check_learning(self, name: str, learning: LearningSpec, names: list[str]) -> None:
+        groups = names[len(self.inputs) :]
+        if name not in groups:
+            raise ValueError(f"'learning' names group '{name}', which does not exist"
+                             f"{did_you_mean(name, groups)}")  # fmt: skip
+        sources = [edge.source for edge in self.group(name).edges]
+        if learning.edge is not None and learning.edge not in sources:
+            raise ValueError(f"learning of '{name}': no edge comes from '{learning.edge}'"
+                             f"{did_you_mean(learning.edge, sources)}")  # fmt: skip
+        if learning.target is not None and learning.target not in names:
+            raise ValueError(f"learning of '{name}': target '{learning.target}' is neither an "
+                             f"input nor a group{did_you_mean(learning.target, names)}")  # fmt: skip
+        if learning.delay is not None and learning.target in sources:
+            raise ValueError(f"learning of '{name}': '{learning.target}' is heard by an edge, and "
+                             "has that edge's delay; remove 'delay'")  # fmt: skip
+
+    @property
+    def teachers(self) -> dict[str, str]:
+        """By group: whom it hears for learning alone, without an edge."""
+        return {
+            name: learning.target
+            for name, learning in self.learning.items()
+            if learning.target is not None
+            and learning.target not in [edge.source for edge in self.group(name).edges]
+        }
+
     @property
     def periods(self) -> dict[str, Period]:
         """Of the groups that do not compute in every frame."""
@@ -290,14 +367,16 @@ class NetworkSpec(Frozen):
 
     @property
     def graph(self) -> NetworkGraph:
-        """The directed graph that theory works on."""
-        edges = tuple(
-            Edge(edge.source, group.name, edge.delay)
-            for group in self.groups
-            for edge in group.edges
-        )
+        """The directed graph that theory works on; who is heard for learning alone has an edge."""
+        teachers = self.teachers
+        edges: list[Edge] = []
+        for group in self.groups:
+            edges += [Edge(edge.source, group.name, edge.delay) for edge in group.edges]
+            if group.name in teachers:
+                delay = self.learning[group.name].delay
+                edges.append(Edge(teachers[group.name], group.name, delay))
         outputs = tuple(dict.fromkeys(spec.group for spec in self.outputs.values()))
-        return NetworkGraph(edges, outputs, self.name)
+        return NetworkGraph(tuple(edges), outputs, self.name)
 
     @property
     def primary_input(self) -> str:
