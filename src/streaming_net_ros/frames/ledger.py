@@ -184,10 +184,36 @@ class ChangeLine:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
-Line = InputLine | FrameLine | ResponseLine | ChangeLine
+@dataclass(frozen=True)
+class LearningLine:
+    """What a group learnt takes effect: it stands before the first frame that is computed with it.
+
+    Attributes:
+        group: whose weights.
+        frame: the first frame.
+        what: learning begins (``begin``; ``begin_anew``: from weights that the group was given
+            meanwhile), an ``update`` replaces weights, or ``take_back``: the weights before the
+            last update are back, and learning ends.
+        lessons: of an update: the frames that it was made from.
+        rate: that it was made with.
+        at_ns: when, by the system clock.
+    """
+
+    group: str
+    frame: Count
+    what: Literal["begin", "begin_anew", "update", "take_back"]
+    lessons: tuple[Count, ...]
+    rate: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    at_ns: Count
+    kind: Literal["learning"] = "learning"
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+Line = InputLine | FrameLine | ResponseLine | ChangeLine | LearningLine
 _READER: TypeAdapter[RunHead | Line] = TypeAdapter(
     Annotated[
-        RunHead | InputLine | FrameLine | ResponseLine | ChangeLine, Field(discriminator="kind")
+        RunHead | InputLine | FrameLine | ResponseLine | ChangeLine | LearningLine,
+        Field(discriminator="kind"),
     ]
 )
 

@@ -335,8 +335,8 @@ class Mailbox(Generic[State]):
         assert self.rule.deadlines is not None
         box = self._run.sources[source]
         return (
-            source != self.rule.group  # one's own is known
-            and source != self.rule.teacher  # no state waits for what only learning needs
+            # One's own is known; no state waits for what only learning needs.
+            source not in (self.rule.group, self.rule.teacher)
             and box.is_on_time
             and self._exists(source, frame - box.delay)
             and not self._has_passed(source, frame)

@@ -19,6 +19,7 @@ from streaming_net_ros.network.offline import (
     StampedState,
     run_offline,
 )
+from streaming_net_ros.network.online import OnlineLearner, learners_of
 from streaming_net_ros.network.replay import ReplayedResponse, check_head, replay, run_head
 from streaming_net_ros.network.schema import (
     Frozen,
@@ -51,6 +52,7 @@ __all__ = [
     "NetworkSpec",
     "NetworkState",
     "OfflineRollout",
+    "OnlineLearner",
     "OutputSpec",
     "ReplayedResponse",
     "StampedState",
@@ -68,6 +70,7 @@ __all__ = [
     "first_finding",
     "first_line",
     "inside",
+    "learners_of",
     "load_weights",
     "named",
     "parse_network",

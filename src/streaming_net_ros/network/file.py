@@ -174,9 +174,7 @@ def rules_of(
             if edge.hold_frames is not None:
                 hold_frames = edge.hold_frames
             own[edge.source, group.name] = Deadline(deadline.grid, wait_ns, hold_frames)
-    return firing_rules(
-        rollout, deadline, edges=own, periods=spec.periods, teachers=spec.teachers
-    )
+    return firing_rules(rollout, deadline, edges=own, periods=spec.periods, teachers=spec.teachers)
 
 
 def _with_blocks(content: dict[str, Any], places: Places) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence, Set
 
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames.ledger import ChangeLine, FrameLine, InputLine, Line, ResponseLine
+from streaming_net_ros.frames.ledger import (
+    ChangeLine,
+    FrameLine,
+    InputLine,
+    LearningLine,
+    Line,
+    ResponseLine,
+)
 from streaming_net_ros.network.schema import ImageInput, NetworkSpec
 from streaming_net_ros.theory import Rollout
 
@@ -35,6 +42,7 @@ def check_lines(lines: Sequence[Line], spec: NetworkSpec, rollout: Rollout) -> N
     """
     made: set[NodeFrame] = set()
     begun: set[str] = set()  # groups with a state that may be repeated
+    computed: set[NodeFrame] = set()  # what may teach
     for line in lines:
         if isinstance(line, InputLine):
             _check_input(line, spec)
@@ -44,8 +52,13 @@ def check_lines(lines: Sequence[Line], spec: NetworkSpec, rollout: Rollout) -> N
             _check_made(line, needs(line, spec), made)
         elif isinstance(line, ChangeLine):
             _check_known("group", line.group, rollout.graph.groups, place(line))
+        elif isinstance(line, LearningLine):
+            _check_known("group that learns", line.group, spec.learning, place(line))
+            _check_made(line, [(line.group, frame) for frame in line.lessons], computed)
         else:
             _check_frame(line, rollout, begun)
+            if not line.is_repeated:
+                computed.add((line.group, line.frame))
             # One process wrote of both: its own state stands before.
             own = [key for key in needs(line, spec) if key[0] == line.group]
             _check_made(line, own, made)
@@ -76,6 +89,8 @@ def place(line: Line) -> str:
         return f"ledger: response {line.frame} of output '{line.output}'"
     if isinstance(line, ChangeLine):
         return f"ledger: change of {line.name} at frame {line.frame} of group '{line.group}'"
+    if isinstance(line, LearningLine):
+        return f"ledger: learning of group '{line.group}' from frame {line.frame} on"
     return f"ledger: frame {line.frame} of group '{line.group}'"
 
 

@@ -16,7 +16,10 @@ from torch import Tensor
 from streaming_net_ros.errors import StateError
 from streaming_net_ros.frames import Arrival, Lesions, Mailbox, Origin
 from streaming_net_ros.network.file import rules_of
+from streaming_net_ros.network.group import Inputs
+from streaming_net_ros.network.layout import all_finite
 from streaming_net_ros.network.network import StreamingNetwork
+from streaming_net_ros.network.online import OnlineLearner
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,16 @@ class OfflineRollout:
 
     Args:
         network: all groups, in evaluation mode and on their device.
+        learners: of groups whose weights change on the way, by name; those that are on do.
     """
 
-    def __init__(self, network: StreamingNetwork) -> None:
+    def __init__(
+        self,
+        network: StreamingNetwork,
+        learners: Mapping[str, OnlineLearner] | None = None,
+    ) -> None:
         self._network = network
+        self._learners = learners or {}
         self._boxes: dict[str, Mailbox[Tensor]] = {
             group: Mailbox(rule) for group, rule in rules_of(network.spec, network.rollout).items()
         }
@@ -97,16 +106,25 @@ class OfflineRollout:
                 continue
             batch = job.repeated
             if batch is None:
-                with torch.inference_mode():
-                    batch = self._network.group(name)(
-                        {source: given.state for source, given in job.inputs.items()}
-                    )
+                heard = {source: given.state for source, given in job.inputs.items()}
+                batch = self._computed(name, job.frame, heard)
             box.finish(job.frame, batch)
             self._deliver(name, job.frame, batch, job.origin)
             if batch is None:
                 yield None
             else:
                 yield GroupFrame(name, job.frame, StampedState(batch, job.origin.captured_ns))
+
+    def _computed(self, name: str, frame: int, heard: Inputs) -> Tensor | None:
+        group, learner = self._network.group(name), self._learners.get(name)
+        with torch.inference_mode():
+            batch: Tensor | None = group(heard)
+            if learner is None or batch is None:
+                return batch
+            if not all_finite(batch) and learner.take_back():
+                batch = group(heard)
+        learner.live(frame, {s: state for s, state in heard.items() if state is not None})
+        return batch
 
     def _deliver(self, source: str, frame: int, batch: Tensor | None, origin: Origin) -> None:
         for target in self._hearers[source]:

@@ -2,7 +2,8 @@
 
 Owns the re-execution of what `frames.ledger` tells, and what identifies a run. The ledger says of
 every frame of every group which states went into it, so nothing depends on time any more; on the
-CPU, with the same thread counts and backends, the states are those of the run bit for bit.
+CPU, with the same thread counts and backends, the states are those of the run bit for bit. What
+groups learnt on the way is learnt again (``learnt``).
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from streaming_net_ros.frames.ledger import (
     ChangeLine,
     FrameLine,
     InputLine,
+    LearningLine,
     Line,
     ResponseLine,
     RunHead,
 )
 from streaming_net_ros.network.adjust import Adjustable, is_lesion
 from streaming_net_ros.network.backends import Runner, make_runner
+from streaming_net_ros.network.learnt import LearntAgain
 from streaming_net_ros.network.ledger_check import (
     NodeFrame,
     check_lines,
@@ -138,10 +141,14 @@ def replay(
     """
     check_lines(lines, network.spec, network.rollout)
     runners = {} if head is None or not head.tuned else _runners(network, head)
-    again = _Replay(network, lines, picture, runners)
-    for line in lines:
-        yield from again.take(line)
-    again.check_end()
+    learning = LearntAgain(network, lines, None if head is None else head.torch_threads)
+    again = _Replay(network, lines, picture, runners, learning)
+    try:
+        for line in lines:
+            yield from again.take(line)
+        again.check_end()
+    finally:
+        learning.forget()
 
 
 def _runners(network: StreamingNetwork, head: RunHead) -> dict[str, Runner]:
@@ -181,15 +188,17 @@ class _Replay:
         lines: Sequence[Line],
         picture: Picture,
         runners: Mapping[str, Runner],
+        learning: LearntAgain,
     ) -> None:
         self._network = network
         self._runners = runners
+        self._learning = learning
         self._picture = picture
         self._uses = Counter(key for line in lines for key in needs(line, network.spec))
         self._states: dict[NodeFrame, _State] = {}
         self._newest: dict[str, _State] = {}  # by group: what a repeated frame repeats
         self._adjustables: dict[str, Adjustable] = {}
-        self._queues: dict[str, deque[FrameLine | ResponseLine | ChangeLine]] = {
+        self._queues: dict[str, deque[FrameLine | ResponseLine | ChangeLine | LearningLine]] = {
             group: deque() for group in network.rollout.graph.groups
         }
         self._waiting: dict[NodeFrame, list[str]] = {}  # groups, by what their first line lacks
@@ -228,12 +237,15 @@ class _Replay:
             heard = {node: self._used((node, frame)) for node, frame in keys}
             if isinstance(line, ChangeLine):
                 self._change(line)
+            elif isinstance(line, LearningLine):
+                self._learning.take(line)
             elif isinstance(line, ResponseLine):
                 yield ReplayedResponse(line, heard[group].stamped())
             elif line.is_silent:
                 self._newest.pop(group, None)
             elif line.is_finite:
                 state = self._newest[group] if line.is_repeated else self._computed(group, heard)
+                self._learning.lived(line, {name: given.batch for name, given in heard.items()})
                 self._newest[group] = state
                 self._put((group, line.frame), state)
                 yield GroupFrame(group, line.frame, state.stamped())
@@ -256,7 +268,9 @@ class _Replay:
             run = self._runners.get(group) or self._network.group(group)
             batch = run({name: heard[name].batch for name in sources})
             assert batch is not None  # a line has inputs
-        return _State(batch, origin_of([heard[name].origin for name in sources]))
+        teacher = self._network.spec.teachers.get(group)
+        origins = [heard[name].origin for name in sources if name != teacher]
+        return _State(batch, origin_of(origins))
 
     def _change(self, line: ChangeLine) -> None:
         """What was lesioned is not made again: the frames tell what was heard."""
@@ -292,7 +306,7 @@ class _Replay:
             del self._states[key]
         return state
 
-    def _group_of(self, line: FrameLine | ResponseLine | ChangeLine) -> str:
+    def _group_of(self, line: FrameLine | ResponseLine | ChangeLine | LearningLine) -> str:
         if not isinstance(line, ResponseLine):
             return line.group
         return self._network.spec.outputs[line.output].group

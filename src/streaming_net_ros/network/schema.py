@@ -344,8 +344,9 @@ class NetworkSpec(Frozen):
             raise ValueError(f"learning of '{name}': no edge comes from '{learning.edge}'"
                              f"{did_you_mean(learning.edge, sources)}")  # fmt: skip
         if learning.target is not None and learning.target not in names:
+            hint = did_you_mean(learning.target, names)
             raise ValueError(f"learning of '{name}': target '{learning.target}' is neither an "
-                             f"input nor a group{did_you_mean(learning.target, names)}")  # fmt: skip
+                             f"input nor a group{hint}")  # fmt: skip
         if learning.delay is not None and learning.target in sources:
             raise ValueError(f"learning of '{name}': '{learning.target}' is heard by an edge, and "
                              "has that edge's delay; remove 'delay'")  # fmt: skip

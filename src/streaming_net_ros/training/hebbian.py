@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.network import StreamingNetwork
+from streaming_net_ros.network.local import hebbian_change
 from streaming_net_ros.training.learner import Learner
 from streaming_net_ros.training.plan import HebbianSpec, LearnerSpec
 
@@ -65,12 +66,7 @@ class HebbianLearner(Learner):
             return
         x = heard.to(torch.float32)  # (batch, in)
         y = state.to(torch.float32)  # (batch, out)
-        change = y.T @ x / len(x)
-        if self._rule.rule == "anti_hebbian":
-            change = -change
-        elif self._rule.rule == "oja":
-            change -= y.square().mean(0)[:, None] * self._linear.weight
-        self._change += change
+        self._change += hebbian_change(self._rule.rule, x, y, self._linear.weight)
         self._heard += 1
 
     @torch.no_grad()
