@@ -201,7 +201,7 @@ def test_the_limit_counts_from_the_first_beginning_unless_it_begins_anew():
             learner.end()
             learner.begin(anew=frame == 20)
 
-    _, learner = stream(network, 19, on=on)
+    stream(network, 19, on=on)
     far = {n: relative_change(p.detach(), before[n]) for n, p in network.named_parameters()}
     assert max(far.values()) <= 0.1 * 1.001
     stream(network, 40, on=on)
@@ -248,7 +248,7 @@ def broken(learner, network):
     """Finite weights that make an infinite state."""
     update = learner.compute([learner._lessons[-1]])
     huge = {name: torch.full_like(tensor, 3e38) for name, tensor in update.weights.items()}
-    return type(update)(update.frames, update.rate, update.loss, huge, update.since)
+    return type(update)(update.frames, update.rate, update.loss, huge, update.pupil)
 
 
 def test_an_infinite_state_that_learning_did_not_make_changes_nothing():

@@ -3,7 +3,7 @@
 A change has a name and a value, as a ROS parameter and a line of the ledger have, so that a node
 and a replay make it alike: ``edge.SOURCE.gain``, ``scalar.PATH`` and ``weights``. It is checked
 first and takes effect when it is applied. What is held or silenced is no change of the group: see
-``frames.lesion``.
+``frames.lesion``. Nor is what it learns: see ``online``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from streaming_net_ros.network.weights import (
 )
 
 WEIGHTS = "weights"
+LEARNING = "learning"
 _UNUSED = {"p", "momentum", "init"}  # dropout, running statistics, beginnings: of training alone
 Value = float | str
 
@@ -122,6 +123,11 @@ def lesion_name(source: str | None) -> str:
 def is_lesion(name: str) -> bool:
     """Is it a lesion that is changed under this name?"""
     return name.rpartition(".")[2] == "lesion"
+
+
+def is_learning(name: str) -> bool:
+    """Is it learning that is changed under this name? The ledger tells of what it did itself."""
+    return name.partition(".")[0] == LEARNING
 
 
 def gain_name(source: str) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames.ledger import FrameLine, LearningLine, Line
+from streaming_net_ros.frames.ledger import FrameLine, LearningLine, Line, RunHead
 from streaming_net_ros.network.ledger_check import NodeFrame, place
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.online import Lesson, OnlineLearner
@@ -25,16 +25,16 @@ class LearntAgain:
     Args:
         network: all groups, with the weights of the run's beginning.
         lines: of the ledger.
-        torch_threads: of the run; None: as many as torch is set to.
+        head: of the ledger; without it updates are made on as many threads as torch is set to.
     """
 
     def __init__(
-        self, network: StreamingNetwork, lines: Sequence[Line], torch_threads: int | None
+        self, network: StreamingNetwork, lines: Sequence[Line], head: RunHead | None
     ) -> None:
         told = [line for line in lines if isinstance(line, LearningLine)]
         self._network = network
         self._learners = {
-            name: OnlineLearner(network, name, torch_threads)
+            name: OnlineLearner(network, name, _threads(head, name))
             for name in dict.fromkeys(line.group for line in told)
         }
         self._uses = Counter((line.group, frame) for line in told for frame in line.lessons)
@@ -84,3 +84,9 @@ class LearntAgain:
         if not self._uses[key]:
             del self._lessons[key]
         return lesson
+
+
+def _threads(head: RunHead | None, group: str) -> int | None:
+    if head is None:
+        return None
+    return head.tuned[group].torch_threads if group in head.tuned else head.torch_threads

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import StateError
-from streaming_net_ros.frames import Arrival, Lesions, Mailbox, Origin
+from streaming_net_ros.frames import Arrival, Job, Lesions, Mailbox, Origin
 from streaming_net_ros.network.file import rules_of
-from streaming_net_ros.network.group import Inputs
 from streaming_net_ros.network.layout import all_finite
 from streaming_net_ros.network.network import StreamingNetwork
-from streaming_net_ros.network.online import OnlineLearner
+from streaming_net_ros.network.online import OnlineLearner, fresh_inputs
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,7 @@ class OfflineRollout:
                 continue
             batch = job.repeated
             if batch is None:
-                heard = {source: given.state for source, given in job.inputs.items()}
-                batch = self._computed(name, job.frame, heard)
+                batch = self._computed(name, job)
             box.finish(job.frame, batch)
             self._deliver(name, job.frame, batch, job.origin)
             if batch is None:
@@ -115,15 +113,16 @@ class OfflineRollout:
             else:
                 yield GroupFrame(name, job.frame, StampedState(batch, job.origin.captured_ns))
 
-    def _computed(self, name: str, frame: int, heard: Inputs) -> Tensor | None:
+    def _computed(self, name: str, job: Job[Tensor]) -> Tensor | None:
         group, learner = self._network.group(name), self._learners.get(name)
+        heard = {source: given.state for source, given in job.inputs.items()}
         with torch.inference_mode():
             batch: Tensor | None = group(heard)
             if learner is None or batch is None:
                 return batch
             if not all_finite(batch) and learner.take_back():
                 batch = group(heard)
-        learner.live(frame, {s: state for s, state in heard.items() if state is not None})
+        learner.live(job.frame, fresh_inputs(job))
         return batch
 
     def _deliver(self, source: str, frame: int, batch: Tensor | None, origin: Origin) -> None:

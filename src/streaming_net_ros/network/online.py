@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from streaming_net_ros.frames import Job
 from streaming_net_ros.network.local import relative_change, within
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.pupil import Pupil, Teaching
@@ -46,14 +47,14 @@ class Update:
         rate: that it was made with.
         loss: of these lessons before it; None for a Hebbian rule.
         weights: by name within the group; None if some number was NaN or infinite.
-        since: of which beginning of learning it is.
+        pupil: that it was made by: one for each beginning of learning.
     """
 
     frames: tuple[int, ...]
     rate: float
     loss: float | None
     weights: Mapping[str, Tensor] | None
-    since: int
+    pupil: Pupil
 
 
 class OnlineLearner:
@@ -89,7 +90,6 @@ class OnlineLearner:
         self._base: dict[str, Tensor] | None = None  # where learning began
         self._before: dict[str, Tensor] = {}  # the weights that the last update replaced
         self._lessons: list[Lesson] = []
-        self._since = 0
         self.rate = self.spec.rate
         self.is_on = False
         self.updates = 0
@@ -113,7 +113,6 @@ class OnlineLearner:
             self._pupil = self._teaching.begin()
         self._before = {}
         self._lessons = []
-        self._since += 1
         self.is_on, self.stopped = True, ""
 
     def end(self) -> None:
@@ -152,7 +151,7 @@ class OnlineLearner:
 
     def compute(self, lessons: Sequence[Lesson]) -> Update:
         """New weights from some lessons. One at a time; ``apply`` must have followed the last."""
-        since, rate, pupil, base = self._since, self.rate, self._pupil, self._base
+        pupil, base, rate = self._pupil, self._base, self.rate
         assert pupil is not None and base is not None  # learning has begun
         if self._threads is not None and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
@@ -171,7 +170,7 @@ class OnlineLearner:
             bool(tensor.isfinite().all()) for tensor in weights.values()
         )
         frames = tuple(lesson.frame for lesson in lessons)
-        return Update(frames, rate, loss, weights if is_finite else None, since)
+        return Update(frames, rate, loss, weights if is_finite else None, pupil)
 
     def apply(self, update: Update) -> bool:
         """Put an update into effect: between two frames of the group.
@@ -180,7 +179,7 @@ class OnlineLearner:
             False if it has no effect: learning has stopped or begun anew meanwhile, or the update
             holds NaN or infinity, which stops learning.
         """
-        if not self.is_on or update.since != self._since:
+        if not self.is_on or update.pupil is not self._pupil:
             return False
         if update.weights is None:
             self._stop(f"NaN or infinity in the update from frame {update.frames[-1]}")
@@ -238,6 +237,15 @@ def learners_of(
         name: OnlineLearner(network, name, torch_threads)
         for name in network.spec.learning
         if name in network.groups
+    }
+
+
+def fresh_inputs(job: Job[Tensor]) -> dict[str, Tensor]:
+    """What a group heard in a frame of the states that the frame law asks for: nothing held."""
+    return {
+        source: given.state
+        for source, given in job.inputs.items()
+        if given.state is not None and not given.is_held
     }
 
 

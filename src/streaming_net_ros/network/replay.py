@@ -28,7 +28,7 @@ from streaming_net_ros.frames.ledger import (
     ResponseLine,
     RunHead,
 )
-from streaming_net_ros.network.adjust import Adjustable, is_lesion
+from streaming_net_ros.network.adjust import Adjustable, is_learning, is_lesion
 from streaming_net_ros.network.backends import Runner, make_runner
 from streaming_net_ros.network.learnt import LearntAgain
 from streaming_net_ros.network.ledger_check import (
@@ -141,7 +141,7 @@ def replay(
     """
     check_lines(lines, network.spec, network.rollout)
     runners = {} if head is None or not head.tuned else _runners(network, head)
-    learning = LearntAgain(network, lines, None if head is None else head.torch_threads)
+    learning = LearntAgain(network, lines, head)
     again = _Replay(network, lines, picture, runners, learning)
     try:
         for line in lines:
@@ -239,6 +239,8 @@ class _Replay:
                 self._change(line)
             elif isinstance(line, LearningLine):
                 self._learning.take(line)
+                if group in self._runners:
+                    self._runners[group].leave_backend()
             elif isinstance(line, ResponseLine):
                 yield ReplayedResponse(line, heard[group].stamped())
             elif line.is_silent:
@@ -274,7 +276,7 @@ class _Replay:
 
     def _change(self, line: ChangeLine) -> None:
         """What was lesioned is not made again: the frames tell what was heard."""
-        if is_lesion(line.name):
+        if is_lesion(line.name) or is_learning(line.name):
             return
         group = line.group
         if group not in self._adjustables:

@@ -26,6 +26,7 @@ from streaming_net_ros.network.tuning import tuned_runner
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health, told_spread
 from streaming_net_ros.nodes.keeper import GroupKeeper
+from streaming_net_ros.nodes.learning import Learning
 from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.responses import Responder
 from streaming_net_ros.nodes.steering import Steering
@@ -55,6 +56,7 @@ class LayerGroupNode(MemberNode):
         self._tally = FrameTally(self._rule.delays, container.target_hz)
         self._responders: list[Responder] = []
         self._refused: list[str] = []
+        self._learning: Learning | None = None
         self._progress_ns = -1
 
     # --- life cycle --------------------------------------------------------------------------
@@ -74,7 +76,10 @@ class LayerGroupNode(MemberNode):
         if container.tuning is not None:
             container.tell_ledger_of(self.group_name, made.used)
         self._warm_up()
-        self._steering = Steering(self, self.group_name, container, self._layers)
+        if self.group_name in container.spec.learning:
+            threads = self._layers.torch_threads
+            self._learning = Learning(self, self.group_name, container, threads)
+        self._steering = Steering(self, self.group_name, container, self._layers, self._learning)
         self._keeper = GroupKeeper(self, self._steering, self._begin)
         self._sender = StateSender(self, self.group_name, container)
         self._telling = Telling(self, self.group_name, container)
@@ -115,6 +120,8 @@ class LayerGroupNode(MemberNode):
         self._tally = FrameTally(self._rule.delays, self.container.target_hz)
         self._telling.begin(self._tally)
         self._steering.begin(mailbox)
+        if self._learning is not None:
+            self._learning.reset()
         for responder in self._responders:
             responder.reset()
 
@@ -222,6 +229,11 @@ class LayerGroupNode(MemberNode):
         """What is to be told of the last frame, or the next frame if its inputs are there."""
         if (telling := self._telling.next_task()) is not None:
             return telling
+        if self._learning is not None:
+            if (update := self._learning.next_task()) is not None:
+                return update
+            if self._learning.is_in_the_way:
+                return None
         self._steering.at_border()
         job = self._mailbox.next_job(now_ns)
         if job is None:
@@ -243,11 +255,8 @@ class LayerGroupNode(MemberNode):
         begun_ns, at_ns = time.perf_counter_ns(), system_ns()
         batch, is_finite = job.repeated, True
         if batch is None:
-            heard = {source: given.state for source, given in job.inputs.items()}
             with self._stream.work():
-                batch = self._layers(heard)
-                # On a GPU the host waits here: the state is complete.
-                is_finite = batch is None or all_finite(batch)
+                batch, is_finite = self._computed(job)
         work_ns = time.perf_counter_ns() - begun_ns
         if self.container.ledger is not None:
             # Before the state leaves: what anybody may have seen can be computed again.
@@ -265,6 +274,8 @@ class LayerGroupNode(MemberNode):
                 self._publish(job, batch)
         else:
             self._stop_state(job)
+        if self._learning is not None and is_finite and mailbox is self._mailbox:
+            self._learning.lived(job)
         with self.container.pool.lock:
             if mailbox is not self._mailbox:
                 return
@@ -279,6 +290,18 @@ class LayerGroupNode(MemberNode):
             self._progress_ns = self.container.grid.stamp_ns(job.frame)
             self.container.finished(self.group_name, job.frame)
             self.container.pool.wake(self)
+
+    def _computed(self, job: Job[Tensor]) -> tuple[Tensor | None, bool]:
+        """A frame's state, and whether it is finite. On a GPU the host waits for that."""
+        heard = {source: given.state for source, given in job.inputs.items()}
+        if self._learning is not None:
+            self._learning.enter(job.frame)
+        batch = self._layers(heard)
+        is_finite = batch is None or all_finite(batch)
+        if not is_finite and self._learning is not None and self._learning.take_back(job.frame):
+            batch = self._layers(heard)
+            is_finite = batch is None or all_finite(batch)
+        return batch, is_finite
 
     def _ledger_line(
         self, job: Job[Tensor], is_finite: bool, work_ns: int, at_ns: int
@@ -392,6 +415,8 @@ class LayerGroupNode(MemberNode):
             health.errors.append(f"{self._tally.not_finite} states NaN or infinite, stopped here")
         if self._refused:
             health.errors.append(f"states refused; last: {self._refused[-1]}")
+        if self._learning is not None:
+            self._learning.health(health)
         for responder in self._responders:
             responder.health(health)
         return health

@@ -10,6 +10,7 @@ Threads: parameters are set in the executor thread; a worker applies changes and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -23,11 +24,13 @@ from streaming_net_ros.network.adjust import (
     WEIGHTS,
     Adjustable,
     Change,
+    is_learning,
     is_lesion,
     lesion_name,
 )
 from streaming_net_ros.network.backends import Runner
 from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.learning import Learning
 from streaming_net_ros.nodes.live import LiveParameters
 from streaming_net_ros.nodes.settings import Row
 from streaming_net_ros.wire import write_stamp_ns
@@ -46,13 +49,22 @@ class Steering:
         group: its name.
         container: of the node.
         runner: what computes it.
+        learning: its own, if it may learn.
     """
 
-    def __init__(self, node: Node, group: str, container: Container, runner: Runner) -> None:
+    def __init__(
+        self,
+        node: Node,
+        group: str,
+        container: Container,
+        runner: Runner,
+        learning: Learning | None = None,
+    ) -> None:
         self._node = node
         self._group = group
         self._container = container
         self._runner = runner
+        self._learning = learning
         self._adjustable = Adjustable(container.network, group)
         self._mailbox: Mailbox[Tensor] | None = None
         self._pending: list[Change] = []
@@ -99,6 +111,7 @@ class Steering:
             return
         for change in self._pending:
             change.apply()
+            self._tell_learning(change)
             if not is_lesion(change.name) and self._runner.leave_backend():
                 self._node.get_logger().warning(
                     "its backend was made of what is changed now: torch computes eagerly from "
@@ -106,6 +119,11 @@ class Steering:
                 )
         self._untold += self._pending
         self._pending = []
+
+    def _tell_learning(self, change: Change) -> None:
+        is_other = not (is_lesion(change.name) or is_learning(change.name))
+        if self._learning is not None and is_other:
+            self._learning.adjusted(has_new_weights=change.name == WEIGHTS)
 
     def tell(self, frame: int) -> None:
         """A frame begins, the first one with the last changes. Called with the lock held."""
@@ -159,10 +177,14 @@ class Steering:
         }  # fmt: skip
         for name, value in self._adjustable.numbers().items():
             rows[name] = Row(value, "the network file has " + f"{value:g}")
+        rows |= self._learning.rows if self._learning is not None else {}
         rows[WEIGHTS] = Row("", "weights file to take this group's tensors from, while it runs")
         return rows
 
     def _checked(self, name: str, value: Any) -> Change:
+        if self._learning is not None and is_learning(name):
+            told = str(value).lower() if isinstance(value, bool) else value
+            return Change(name, told, "", partial(self._learning.set, name, value))
         if not is_lesion(name):
             return self._adjustable.checked(name, value)
         source = self._places[name]
