@@ -238,3 +238,16 @@ def test_response_times_cannot_be_changed():
     assert replace(times, first_frames=2) == times
     with pytest.raises(AttributeError):
         times.first_frames = 1
+
+
+def test_an_edge_that_teaches_makes_no_response_and_no_age():
+    edges = (Edge("image", "a"), Edge("a", "b"), Edge("image", "b"))
+    plain = streaming(NetworkGraph(edges, ("b",)))
+    taught = streaming(
+        NetworkGraph((*edges, Edge("label", "b", 7, teaches=True),
+                      Edge("b", "a", 9, teaches=True)), ("b",))
+    )  # fmt: skip
+    assert response_times(taught) == response_times(plain)
+    assert light_cone(taught, "b", 20, 20) == light_cone(plain, "b", 20, 20)
+    assert light_cone(taught, "label", 20, 20) == {(20, "label")}
+    assert first_frames(taught) == first_frames(plain) | {"label": 0}

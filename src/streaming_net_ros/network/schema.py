@@ -375,7 +375,7 @@ class NetworkSpec(Frozen):
             edges += [Edge(edge.source, group.name, edge.delay) for edge in group.edges]
             if group.name in teachers:
                 delay = self.learning[group.name].delay
-                edges.append(Edge(teachers[group.name], group.name, delay))
+                edges.append(Edge(teachers[group.name], group.name, delay, teaches=True))
         outputs = tuple(dict.fromkeys(spec.group for spec in self.outputs.values()))
         return NetworkGraph(tuple(edges), outputs, self.name)
 

@@ -27,11 +27,13 @@ class Edge:
         source: the input or group that is heard.
         target: the group that hears it.
         delay: frames between the two under every rollout; None leaves it to the rollout.
+        teaches: the target hears it for learning alone: no state is made of it.
     """
 
     source: str
     target: str
     delay: int | None = None
+    teaches: bool = False
 
     def __str__(self) -> str:
         return f"{self.source} -> {self.target}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from streaming_net_ros.errors import RolloutError
-from streaming_net_ros.theory.graph import listed
+from streaming_net_ros.theory.graph import NetworkGraph, listed
 from streaming_net_ros.theory.rollout import Rollout
 from streaming_net_ros.theory.tableau import FrameNode, check_frame, inference_factor, predecessors
 
@@ -102,6 +102,7 @@ def ages(rollout: Rollout) -> dict[str, dict[str, Ages]]:
     so sets of delays are handed on in their order, and only inside a component does it matter
     which nodes a path has used up.
     """
+    rollout = _without_teaching(rollout)
     graph = rollout.graph
     recurrent = {node for edge in graph.recurrent_edges for node in edge.key}
     crossing = _component_delays(rollout)
@@ -155,14 +156,25 @@ def light_cone(rollout: Rollout, output: str, last_frame: int, frames: int) -> s
             expected=f"one of {listed(rollout.graph.nodes)}",
             got=output,
         )
+    rollout = _without_teaching(rollout)
     cone = {(last_frame, output)}
-    waiting = [(last_frame, output)]
+    waiting = [(last_frame, output)] if output in rollout.graph.nodes else []
     while waiting:
         for node in predecessors(rollout, waiting.pop()):
             if node not in cone and node[0] >= last_frame - frames:
                 cone.add(node)
                 waiting.append(node)
     return cone
+
+
+def _without_teaching(rollout: Rollout) -> Rollout:
+    """The rollout of what states are made of: no image comes through an edge that teaches."""
+    graph = rollout.graph
+    if not any(edge.teaches for edge in graph.edges):
+        return rollout
+    edges = tuple(edge for edge in graph.edges if not edge.teaches)
+    delays = {edge.key: rollout.delays[edge.key] for edge in edges}
+    return Rollout(NetworkGraph(edges, graph.outputs, graph.name), delays, rollout.name)
 
 
 def _component_delays(rollout: Rollout) -> list[dict[str, dict[str, Delays]]]:
