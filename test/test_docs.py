@@ -19,6 +19,7 @@ from streaming_net_ros.network import (
     rollout_of,
     state_shapes,
 )
+from streaming_net_ros.network.schema import LearningSpec
 from streaming_net_ros.theory import first_frames, response_times
 from streaming_net_ros.training import (
     Augmentation,
@@ -121,6 +122,11 @@ def test_every_key_of_a_plan_stands_in_the_docs():
     for model in (TrainingPlan, ObjectiveSpec, Augmentation, HebbianSpec):
         for key in model.model_fields:
             assert re.search(rf"\b{key}\b", table), f"{model.__name__}.{key}"
+
+
+def test_every_key_of_learning_stands_in_the_docs():
+    for key in LearningSpec.model_fields:
+        assert re.search(rf"^\| `{key}` \|", page("network_file.md"), re.MULTILINE), key
 
 
 def answers(spec, choice, frames=5):
@@ -242,7 +248,8 @@ def test_every_key_of_diagnostics_stands_in_the_docs(write_network, tiny, namesp
             assert robot.hears(answers)
         keys = {named(key) for member in container.members for key in member.health().values}
     only_in_trouble = {"held", "absent", "hop_ms", "transport_reason", "overwritten"}
-    assert keys <= told and told <= keys | only_in_trouble
+    only_to_learn = {key for key in told if key.partition("_")[0] == "learning"}
+    assert keys <= told and told <= keys | only_in_trouble | only_to_learn
 
 
 def named(key):

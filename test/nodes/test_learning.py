@@ -223,23 +223,17 @@ def spoiling(kind, pupil):
     return Spoiling
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from(["on", "off", "weights", "gain", "reset", *["frame"] * 5]),
                 max_size=40))  # fmt: skip
 def test_whatever_is_asked_for_in_whatever_order_follows_from_the_ledgers_lines(asked):
     """A learner that is told the ledger's lines alone is at every frame where the node's is."""
     from network.test_online import network_of
     from streaming_net_ros.network.online import OnlineLearner
-    from streaming_net_ros.nodes.learning import Learning
 
     pytest.importorskip("rclpy")
-    network = network_of(taught({**TAUGHT, "period_frames": 2}))
-    lines = []
-    container = SimpleNamespace(
-        settings=SimpleNamespace(mode="lockstep"), network=network,
-        ledger=SimpleNamespace(write=lines.append), pool=Pool(),
-    )  # fmt: skip
-    learning = Learning(SimpleNamespace(), "head", container, 1)
+    network, lines = network_of(taught({**TAUGHT, "period_frames": 2})), []
+    learning = learning_of(network, "lockstep", lines)
     other = OnlineLearner(network_of(taught({**TAUGHT, "period_frames": 2})), "head", 1)
     frame, lessons = 0, {}
     for what in asked:
@@ -264,6 +258,45 @@ def test_whatever_is_asked_for_in_whatever_order_follows_from_the_ledgers_lines(
             assert not learning.is_in_the_way
             ours = dict(network.group("head").named_parameters())
             assert all(torch.equal(p, ours[n]) for n, p in other._group.named_parameters())
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "realtime"])
+def test_an_update_is_in_the_way_of_lockstep_alone(mode):
+    from network.test_online import network_of
+
+    network = network_of(taught({**TAUGHT, "period_frames": 2}))
+    learning = learning_of(network, mode, lines := [])
+    learning.set("learning", value=True)
+    for frame in (1, 2):
+        learning.enter(frame)
+        learning.lived(a_job(frame, network))
+    assert learning.is_in_the_way is (mode == "lockstep")
+    update = learning.next_task()
+    assert update is not None and learning.is_in_the_way is (mode == "lockstep")
+    for frame in (3, 4, 5):  # realtime: frames come while the update is made
+        learning.enter(frame)
+        learning.lived(a_job(frame, network))
+        assert learning.next_task() is None
+    update()
+    assert not learning.is_in_the_way
+    learning.enter(6)
+    assert [(line.what, line.frame, line.lessons) for line in lines] == [
+        ("begin", 1, ()), ("update", 6, (1, 2)),
+    ]  # fmt: skip
+    learning.lived(a_job(6, network))
+    learning.next_task()()
+    learning.enter(7)
+    assert lines[-1].lessons == (3, 4, 5, 6)
+
+
+def learning_of(network, mode, lines):
+    from streaming_net_ros.nodes.learning import Learning
+
+    container = SimpleNamespace(
+        settings=SimpleNamespace(mode=mode), network=network,
+        ledger=SimpleNamespace(write=lines.append), pool=Pool(),
+    )  # fmt: skip
+    return Learning(SimpleNamespace(), "head", container, 1)
 
 
 def follow(learner, lines, lessons):
