@@ -100,7 +100,7 @@ class TurnedSimulation(Simulation):
 class Plan:
     """The three parts of a drive, in seconds, and its speed."""
 
-    before_s: float = 20.0
+    before_s: float = 15.0
     teach_s: float = 20.0
     after_s: float = 40.0
     speed_mps: float = 1.5
