@@ -1,11 +1,10 @@
-"""First and full responses, ages and light cones, against brute force."""
+"""First and full responses and ages, against brute force."""
 
 from dataclasses import replace
 
 import networkx as nx
 import pytest
 from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from strategies import (
     MNIST_S,
@@ -17,7 +16,6 @@ from strategies import (
     network,
     rollouts,
 )
-from streaming_net_ros.errors import RolloutError
 from streaming_net_ros.theory import (
     Ages,
     Edge,
@@ -197,40 +195,6 @@ def test_first_steps_by_brute_force(rollout):
         done |= dict.fromkeys(fires, step)
     by_hand = {output: done[first[output], output] for output in rollout.graph.outputs}
     assert {o: t.first_step for o, t in response_times(rollout).items()} == by_hand
-
-
-def window_cone(rollout, output, last_frame, frames):
-    """Brute force: ancestors in the rollout window, drawn edge by edge."""
-    window = nx.DiGraph()
-    first = max(0, last_frame - frames)
-    window.add_node((last_frame, output))
-    for frame in range(first, last_frame + 1):
-        for (source, target), delay in rollout.delays.items():
-            if frame - delay >= first:
-                window.add_edge((frame - delay, source), (frame, target))
-    return nx.ancestors(window, (last_frame, output)) | {(last_frame, output)}
-
-
-@given(rollouts(), st.integers(0, 6), st.integers(0, 6), st.data())
-def test_the_light_cone_is_all_that_reaches_the_output(rollout, last_frame, frames, data):
-    output = data.draw(st.sampled_from(rollout.graph.nodes))
-    found = light_cone(rollout, output, last_frame, frames)
-    assert found == window_cone(rollout, output, last_frame, frames)
-
-
-def test_the_light_cone_of_a_skip_network():
-    cone = light_cone(streaming(MNIST_S), "out", 9, 3)
-    assert cone == {(9, "out"), (8, "h2"), (8, "h1"), (7, "h1"), (7, "image"), (6, "image")}
-
-
-def test_a_light_cone_needs_a_known_node_and_whole_frames():
-    rollout = streaming(POSTER)
-    with pytest.raises(RolloutError, match="no such node in poster: expected one of u, v, w"):
-        light_cone(rollout, "x", 3, 3)
-    with pytest.raises(RolloutError, match="bad last_frame"):
-        light_cone(rollout, "w", -1, 3)
-    with pytest.raises(RolloutError, match="bad number of frames"):
-        light_cone(rollout, "w", 3, -1)
 
 
 def test_response_times_cannot_be_changed():

@@ -1,6 +1,6 @@
 """Response times: when information from an image reaches an output, and how old it is by then.
 
-Owns first and full responses, the ages of the images that an output mixes, and light cones.
+Owns first and full responses, and the ages of the images that an output mixes.
 Counts frames of a rollout, never seconds. Imported by the command line, the viewer and the ROS
 shell, which stamps a response with the newest image that can have influenced it.
 """
@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from streaming_net_ros.errors import RolloutError
-from streaming_net_ros.theory.graph import NetworkGraph, listed
-from streaming_net_ros.theory.rollout import Rollout
-from streaming_net_ros.theory.tableau import FrameNode, check_frame, inference_factor, predecessors
+from streaming_net_ros.theory.rollout import Rollout, without_teaching
+from streaming_net_ros.theory.tableau import inference_factor
 
 Delays = frozenset[int]
 
@@ -102,7 +100,7 @@ def ages(rollout: Rollout) -> dict[str, dict[str, Ages]]:
     so sets of delays are handed on in their order, and only inside a component does it matter
     which nodes a path has used up.
     """
-    rollout = _without_teaching(rollout)
+    rollout = without_teaching(rollout)
     graph = rollout.graph
     recurrent = {node for edge in graph.recurrent_edges for node in edge.key}
     crossing = _component_delays(rollout)
@@ -134,47 +132,6 @@ def response_times(rollout: Rollout) -> dict[str, ResponseTimes]:
         )
         for output, by_input in ages(rollout).items()
     }
-
-
-def light_cone(rollout: Rollout, output: str, last_frame: int, frames: int) -> set[FrameNode]:
-    """All (frame, node) that can influence the output at `last_frame`, itself included.
-
-    Args:
-        rollout: the rollout whose window is searched.
-        output: the node that answers; any group or input will do.
-        last_frame: the frame of the answer.
-        frames: how many frames to look back, at most to frame 0.
-
-    Raises:
-        RolloutError: the node is unknown, or a number is not an integer >= 0.
-    """
-    check_frame("last_frame", last_frame)
-    check_frame("number of frames", frames)
-    if output not in rollout.graph.nodes:
-        raise RolloutError(
-            f"no such node in {rollout.graph.name}",
-            expected=f"one of {listed(rollout.graph.nodes)}",
-            got=output,
-        )
-    rollout = _without_teaching(rollout)
-    cone = {(last_frame, output)}
-    waiting = [(last_frame, output)] if output in rollout.graph.nodes else []
-    while waiting:
-        for node in predecessors(rollout, waiting.pop()):
-            if node not in cone and node[0] >= last_frame - frames:
-                cone.add(node)
-                waiting.append(node)
-    return cone
-
-
-def _without_teaching(rollout: Rollout) -> Rollout:
-    """The rollout of what states are made of: no image comes through an edge that teaches."""
-    graph = rollout.graph
-    if not any(edge.teaches for edge in graph.edges):
-        return rollout
-    edges = tuple(edge for edge in graph.edges if not edge.teaches)
-    delays = {edge.key: rollout.delays[edge.key] for edge in edges}
-    return Rollout(NetworkGraph(edges, graph.outputs, graph.name), delays, rollout.name)
 
 
 def _component_delays(rollout: Rollout) -> list[dict[str, dict[str, Delays]]]:

@@ -134,6 +134,16 @@ class Rollout:
                 )
 
 
+def without_teaching(rollout: Rollout) -> Rollout:
+    """The rollout of what states are made of: no image comes through an edge that teaches."""
+    graph = rollout.graph
+    if not any(edge.teaches for edge in graph.edges):
+        return rollout
+    edges = tuple(edge for edge in graph.edges if not edge.teaches)
+    delays = {edge.key: rollout.delays[edge.key] for edge in edges}
+    return Rollout(NetworkGraph(edges, graph.outputs, graph.name), delays, rollout.name)
+
+
 def streaming(graph: NetworkGraph) -> Rollout:
     """Every edge is delayed by one frame, except for fixed delays.
 
