@@ -155,9 +155,7 @@ def test_a_cone_needs_a_known_node_and_a_window():
         future_cone(rollout, "u", -1, 3)
     with pytest.raises(RolloutError, match="bad last_frame"):
         past_cone(rollout, "w", 2.5)
-    with pytest.raises(
-        RolloutError, match="window without frames: expected a last frame from 4"
-    ):
+    with pytest.raises(RolloutError, match="window without frames: expected a last frame from 4"):
         future_cone(rollout, "u", 4, 3)
 
 
