@@ -16,6 +16,7 @@ from streaming_net_ros.theory import (
     past_cone,
     response_times,
     sequential,
+    shortest_delay,
     streaming,
 )
 
@@ -66,6 +67,8 @@ def test_the_nearest_member_is_the_end_of_the_shortest_path(rollout, frame, more
     node = data.draw(st.sampled_from(rollout.graph.nodes))
     weighted = nx.DiGraph((u, v, {"delay": d}) for (u, v), d in rollout.delays.items())
     ways = nx.single_source_dijkstra_path_length(weighted, node, weight="delay")
+    for other in rollout.graph.nodes:
+        assert shortest_delay(rollout, node, other) == ways.get(other)
     cone = future_cone(rollout, node, frame, frame + more)
     assert cone.nearest == {v: frame + way for v, way in ways.items() if way <= more}
     assert cone.arrivals <= cone.members
@@ -151,6 +154,8 @@ def test_a_cone_needs_a_known_node_and_a_window():
         future_cone(rollout, "x", 3, 3)
     with pytest.raises(RolloutError, match="no such node in poster"):
         past_cone(rollout, "x", 3)
+    with pytest.raises(RolloutError, match="no such node in poster"):
+        shortest_delay(rollout, "u", "x")
     with pytest.raises(RolloutError, match="bad first_frame"):
         future_cone(rollout, "u", -1, 3)
     with pytest.raises(RolloutError, match="bad last_frame"):

@@ -2,7 +2,7 @@
 
 Knows torch, and nothing of ROS. ``file`` reads and checks, ``shapes`` infers, ``group`` and
 ``network`` compute, ``weights`` stores. ``offline`` drives the mailboxes without ROS, ``timed`` in
-virtual time.
+virtual time. ``saliency`` tells what an answer hangs on.
 """
 
 from streaming_net_ros.network.expand import read_yaml
@@ -21,6 +21,14 @@ from streaming_net_ros.network.offline import (
 )
 from streaming_net_ros.network.online import OnlineLearner, learners_of
 from streaming_net_ros.network.replay import ReplayedResponse, check_head, replay, run_head
+from streaming_net_ros.network.saliency import (
+    Question,
+    Saliency,
+    computes_of,
+    images_needed,
+    response_frame,
+    saliency,
+)
 from streaming_net_ros.network.schema import (
     Frozen,
     ImageInput,
@@ -54,7 +62,9 @@ __all__ = [
     "OfflineRollout",
     "OnlineLearner",
     "OutputSpec",
+    "Question",
     "ReplayedResponse",
+    "Saliency",
     "StampedState",
     "StreamingNetwork",
     "Timed",
@@ -66,9 +76,11 @@ __all__ = [
     "build_stack",
     "check_head",
     "checked_arguments",
+    "computes_of",
     "find_named",
     "first_finding",
     "first_line",
+    "images_needed",
     "inside",
     "learners_of",
     "load_weights",
@@ -78,10 +90,12 @@ __all__ = [
     "read_network_file",
     "read_yaml",
     "replay",
+    "response_frame",
     "rollout_of",
     "rules_of",
     "run_head",
     "run_offline",
+    "saliency",
     "save_weights",
     "seeded",
     "state_shapes",

@@ -16,6 +16,7 @@ from streaming_net_ros.theory.cones import (
     future_cone,
     light_cone,
     past_cone,
+    shortest_delay,
 )
 from streaming_net_ros.theory.counting import count_valid_rollouts, lemma1_bounds, valid_rollouts
 from streaming_net_ros.theory.graph import Edge, EdgeKey, NetworkGraph
@@ -65,6 +66,7 @@ __all__ = [
     "past_cone",
     "response_times",
     "sequential",
+    "shortest_delay",
     "streaming",
     "tableau",
     "update_states",

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
+import networkx as nx
+
 from streaming_net_ros.errors import RolloutError
 from streaming_net_ros.theory.graph import listed
 from streaming_net_ros.theory.rollout import Rollout, without_teaching
@@ -139,6 +141,25 @@ def future_cone(
     return _cone((frame, node), Direction.FUTURE, members)
 
 
+def shortest_delay(rollout: Rollout, source: str, target: str) -> int | None:
+    """Frames along the shortest path between two nodes; None if there is none.
+
+    Raises:
+        RolloutError: a node is unknown.
+    """
+    for node in (source, target):
+        _check_node(rollout, node)
+    weighted = nx.DiGraph()
+    weighted.add_nodes_from(rollout.graph.nodes)
+    for key, delay in rollout.delays.items():
+        weighted.add_edge(*key, delay=delay)
+    try:
+        frames: int = nx.dijkstra_path_length(weighted, source, target, weight="delay")
+    except nx.NetworkXNoPath:
+        return None
+    return frames
+
+
 def light_cone(rollout: Rollout, output: str, last_frame: int, frames: int) -> set[FrameNode]:
     """All (frame, node) that can influence the output at `last_frame`, itself included.
 
@@ -182,16 +203,20 @@ def _cone(tip: FrameNode, direction: Direction, members: frozenset[FrameNode]) -
 def _check_window(rollout: Rollout, node: str, first_frame: int, last_frame: int) -> None:
     check_frame("first_frame", first_frame)
     check_frame("last_frame", last_frame)
-    if node not in rollout.graph.nodes:
-        raise RolloutError(
-            f"no such node in {rollout.graph.name}",
-            expected=f"one of {listed(rollout.graph.nodes)}",
-            got=node,
-        )
+    _check_node(rollout, node)
     if first_frame > last_frame:
         raise RolloutError(
             "a window without frames",
             where="light cone",
             expected=f"a last frame from {first_frame} on",
             got=last_frame,
+        )
+
+
+def _check_node(rollout: Rollout, node: str) -> None:
+    if node not in rollout.graph.nodes:
+        raise RolloutError(
+            f"no such node in {rollout.graph.name}",
+            expected=f"one of {listed(rollout.graph.nodes)}",
+            got=node,
         )
