@@ -15,6 +15,7 @@ from streaming_net_ros.cli import (
     evaluate,
     experiment,
     layout,
+    new,
     plan,
     replay,
     run,
@@ -39,6 +40,7 @@ app.command("drive")(drive.drive)
 app.command("evaluate")(evaluate.evaluate)
 app.command("experiment")(experiment.experiment)
 app.command("layout")(layout.layout)
+app.command("new")(new.new)
 app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
 app.command("run")(run.run)
