@@ -16,12 +16,8 @@ from streaming_net_ros.theory import (
     past_cone,
     streaming,
 )
-from streaming_net_ros.viewer.rollout_picture import (
-    MAX_COLUMNS,
-    RolloutView,
-    draw_rollout,
-    row_order,
-)
+from streaming_net_ros.viewer.rollout_picture import draw_rollout
+from streaming_net_ros.viewer.rollout_view import MAX_COLUMNS, RolloutView, row_order, summary
 
 SVG = "{http://www.w3.org/2000/svg}"
 PILOT = streaming(network("image>stem stem>deep deep>deep deep>head stem>head", name="pilot"))
@@ -85,7 +81,10 @@ def test_a_cone_lights_its_edges_and_no_others():
 
 def test_what_has_not_happened_is_hollow_and_frames_count_from_now():
     text = draw_rollout(RolloutView(PILOT, 98, 102, now=100))
-    assert {frame for frame, _ in having(text, "later")} == {101, 102}
+    # A group is ahead of the newest image by its shortest path: it computes at once.
+    lead = {"image": 0, "stem": 1, "deep": 2, "head": 2}
+    later = {(t, node) for node, ahead in lead.items() for t in range(101 + ahead, 103)}
+    assert having(text, "later") == later
     shown = [t.text for t in ElementTree.fromstring(text).iter(f"{SVG}text") if t.get("class")]
     assert shown[:5] == ["-2", "-1", "now", "+1", "+2"]
 
@@ -109,7 +108,7 @@ def test_a_known_state_is_shown_in_its_cell():
 
 def test_inputs_and_outputs_can_be_chosen_and_nothing_else():
     view = RolloutView(PILOT, 0, 1, outputs={"drive": "head", "seen": "stem"})
-    assert {node for _, node in having(draw_rollout(view), "chosen")} == {"image", "head", "stem"}
+    assert {node for _, node in having(draw_rollout(view), "choice")} == {"image", "head", "stem"}
 
 
 def test_names_cannot_break_out_of_the_picture():
@@ -125,10 +124,26 @@ def test_names_cannot_break_out_of_the_picture():
 
 def test_rows_go_from_inputs_to_outputs_whatever_leads_back():
     graph = network("image>stem stem>deep deep>head head>stem stem>head")
-    assert row_order(graph) == ["image", "stem", "deep", "head"]
+    assert row_order(graph) == ("image", "stem", "deep", "head")
 
 
 @pytest.mark.parametrize("last", [-1, MAX_COLUMNS])
 def test_a_view_has_some_columns_and_not_too_many(last):
     with pytest.raises(ParameterError, match=f"bad number of frames: expected 1 to {MAX_COLUMNS}"):
         RolloutView(PILOT, 0, last)
+
+
+def test_the_cone_is_told_in_a_sentence():
+    outputs = {"drive": "head"}
+    past = past_cone(PILOT, "head", 12, 5)
+    view = RolloutView(PILOT, 5, 14, now=10, cone=past, outputs=outputs)
+    assert summary(view, 50.0) == (
+        "head is made of 6 of image in this window; the newest 2 frames (100 ms) before"
+    )
+    future = future_cone(PILOT, "image", 10, 14)
+    view = RolloutView(PILOT, 5, 14, now=10, cone=future, outputs=outputs)
+    assert summary(view, 50.0) == "image of one frame first reaches drive after 2 frames (100 ms)"
+    near = future_cone(PILOT, "image", 10, 11)
+    view = RolloutView(PILOT, 5, 11, now=10, cone=near, outputs=outputs)
+    assert summary(view, 50.0) == "image reaches no output within this window"
+    assert summary(RolloutView(PILOT, 5, 11), 50.0) == ""
