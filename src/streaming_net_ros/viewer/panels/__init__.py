@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streaming_net_ros.viewer.page import Page
-from streaming_net_ros.viewer.panels import change, changes, charts, live, statistics
+from streaming_net_ros.viewer.panels import change, changes, charts, live, rollout, statistics
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Panel:
 
 PANELS = (
     Panel("live", "Live", live.build),
+    Panel("rollout", "Rollout", rollout.build),
     Panel("charts", "Charts", charts.build),
     Panel("statistics", "Statistics", statistics.build),
     Panel("change", "Change", change.build),
