@@ -138,11 +138,11 @@ def test_the_cone_is_told_in_a_sentence():
     past = past_cone(PILOT, "head", 12, 5)
     view = RolloutView(PILOT, 5, 14, now=10, cone=past, outputs=outputs)
     assert summary(view, 50.0) == (
-        "head is made of 6 of image in this window; the newest 2 frames (100 ms) before"
+        "head is made of 6 frames of image in this window, the newest 2 frames (100 ms) before"
     )
     future = future_cone(PILOT, "image", 10, 14)
     view = RolloutView(PILOT, 5, 14, now=10, cone=future, outputs=outputs)
-    assert summary(view, 50.0) == "image of one frame first reaches drive after 2 frames (100 ms)"
+    assert summary(view, 50.0) == "a frame of image first reaches drive after 2 frames (100 ms)"
     near = future_cone(PILOT, "image", 10, 11)
     view = RolloutView(PILOT, 5, 11, now=10, cone=near, outputs=outputs)
     assert summary(view, 50.0) == "image reaches no output within this window"

@@ -27,13 +27,15 @@ CHARACTER, SMALL = 7.6, 5.6  # widths, of a node's name and of its outputs
 # Orange and blue are of Okabe and Ito's palette, as in the plan's picture: told apart by all kinds
 # of colour vision.
 STYLE = """
-.sn-rollout { font: 12px system-ui, sans-serif; --cone: #e69f00; --mark: #d55e00; }
+.sn-rollout { font: 12px system-ui, sans-serif; --cone: #e69f00; --mark: #d55e00;
+  --dot: #2f8fd8; --thread: color-mix(in srgb, var(--pale, #8a8a8a) 45%, transparent);
+  width: 100%; min-width: 900px; max-width: 1700px; height: auto; }
 .sn-rollout text { fill: var(--ink, #222); }
 .sn-rollout .frame { font: 11px var(--mono, ui-monospace, monospace); text-anchor: middle; }
 .sn-rollout .name { text-anchor: end; font-weight: 600; }
 .sn-rollout .output { text-anchor: end; font-size: 10px; fill: var(--accent, #00795a); }
 .sn-rollout .now { fill: var(--accent, #0072b2); fill-opacity: .13; }
-.sn-rollout .edge { fill: none; stroke: var(--line, #d4d4d4); stroke-width: 1; }
+.sn-rollout .edge { fill: none; stroke: var(--thread); stroke-width: 1; }
 .sn-rollout .edge.lit { stroke: var(--cone); stroke-width: 1.8; }
 .sn-rollout .cell rect { fill: var(--well, #ececec); stroke: var(--pale, #8a8a8a);
   stroke-opacity: .6; }
@@ -48,7 +50,7 @@ STYLE = """
 .sn-rollout .cell.choice:hover rect { stroke: var(--mark); stroke-opacity: 1; stroke-width: 2.4; }
 .sn-rollout .cell image { image-rendering: pixelated; }
 .sn-rollout .cell.dim image { opacity: .5; }
-.sn-rollout .first { fill: #0072b2; stroke: var(--card, #fff); }
+.sn-rollout .first { fill: var(--dot); stroke: var(--card, #fff); }
 """
 
 

@@ -193,15 +193,17 @@ def summary(view: RolloutView, period_ms: float) -> str:
     name, nearest = view.cone.tip[1], view.cone.nearest
     if view.cone.direction is Direction.PAST:
         told = [
-            f"{len(view.cone.frames_of(image))} of {image} in this window; the newest "
+            f"{len(view.cone.frames_of(image))} frames of {image} in this window, the newest "
             f"{later(image)} before"
             for image in view.rollout.graph.inputs
             if image in nearest
         ]
-        return f"{name} is made of {', '.join(told)}" if told else f"nothing reaches {name} here"
+        return (
+            f"{name} is made of {' and '.join(told)}" if told else f"nothing reaches {name} here"
+        )
     told = [
         f"{out} after {later(group)}" for out, group in view.outputs.items() if group in nearest
     ]
     if not told:
         return f"{name} reaches no output within this window"
-    return f"{name} of one frame first reaches {', '.join(told)}"
+    return f"a frame of {name} first reaches {', '.join(told)}"

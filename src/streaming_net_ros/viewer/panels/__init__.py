@@ -11,7 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streaming_net_ros.viewer.page import Page
-from streaming_net_ros.viewer.panels import change, changes, charts, live, rollout, statistics
+from streaming_net_ros.viewer.panels import (
+    change,
+    changes,
+    charts,
+    live,
+    rollout,
+    saliency,
+    statistics,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Panel:
 PANELS = (
     Panel("live", "Live", live.build),
     Panel("rollout", "Rollout", rollout.build),
+    Panel("saliency", "Saliency", saliency.build),
     Panel("charts", "Charts", charts.build),
     Panel("statistics", "Statistics", statistics.build),
     Panel("change", "Change", change.build),
