@@ -15,6 +15,7 @@ from streaming_net_ros.viewer.panels import (
     change,
     changes,
     charts,
+    design,
     live,
     rollout,
     saliency,
@@ -39,4 +40,5 @@ PANELS = (
     Panel("statistics", "Statistics", statistics.build),
     Panel("change", "Change", change.build),
     Panel("changes", "Log", changes.build),
+    Panel("design", "Design", design.build),
 )

@@ -1,0 +1,273 @@
+"""Design: a network file as text, checked while it is typed, with what it would answer and when.
+
+Only visitors with the token may design. The text is checked in a process of its own a moment
+after the last key; what is saved lies below the viewer's folder and has passed the check; what is
+started drives the simulated car in a namespace of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import weakref
+from html import escape
+from typing import Any
+
+from nicegui import ui
+
+from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.viewer.draft import MAX_TEXT, Branch, Draft
+from streaming_net_ros.viewer.draft_process import Checker
+from streaming_net_ros.viewer.page import Page, Viewer
+from streaming_net_ros.viewer.shelf import (
+    SHIPPED,
+    checked_path,
+    network_files,
+    read_text,
+    save_text,
+)
+from streaming_net_ros.viewer.trial import Trial
+from streaming_net_ros.viewer.watch import Watch
+
+QUIET_S = 0.5  # after the last key
+
+_CHECKERS: weakref.WeakKeyDictionary[Watch, Checker] = weakref.WeakKeyDictionary()
+_TRIALS: weakref.WeakKeyDictionary[Watch, Trial] = weakref.WeakKeyDictionary()
+_STYLE = """
+.cm-editor { font-size: 12.5px; height: 100%; }
+.cm-line.wrong { background: color-mix(in srgb, var(--bad) 22%, transparent);
+  box-shadow: inset 3px 0 0 var(--bad); }
+.design .answers td, .design .answers th { padding: 2px 12px 2px 0; text-align: left;
+  font-weight: 400; }
+.design .q-tree { font-size: 12px; }
+.design .q-tree__node-header { padding: 1px 4px; }
+"""
+
+
+def build(page: Page) -> None:
+    """Build the panel, or say that it needs the token."""
+    if not page.may_control:
+        why = "read-only" if page.viewer.guard.is_read_only else "open the page with its token"
+        ui.label(f"Networks are designed by those who may change one: {why}.").classes("pale")
+        return
+    ui.add_css(_STYLE)
+    _Panel(page)
+
+
+class _Panel:
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._root = page.viewer.root
+        self._checker, self._trial = _shared(page.viewer)
+        self._draft: Draft | None = None
+        self._checked = ""
+        self._typed_s = 0.0
+        self._is_checking = False
+        with ui.row().classes("w-full gap-2 no-wrap design").style("height: calc(100vh - 116px)"):
+            with ui.column().classes("card gap-2").style("flex: 1 1 50%; height: 100%"):
+                self._head()
+                self._editor = ui.codemirror(language="YAML", indent="  ", on_change=self._typed)
+                self._editor.classes("w-full").style("flex: 1 1 0; min-height: 0")
+                self._editor.mark("design-text")
+            with ui.column().classes("gap-2").style("flex: 1 1 50%; height: 100%; min-width: 0"):
+                self._outcome()
+        self._open(self._first_name())
+        page.every(QUIET_S, self._refresh)
+
+    # --- what is on it ------------------------------------------------------------------------
+
+    def _head(self) -> None:
+        with ui.row().classes("w-full items-center gap-2 no-wrap"):
+            ui.label("Design").classes("heading")
+            self._choice = ui.select(network_files(self._root), label="open").props(
+                "dense options-dense"
+            )
+            self._choice.classes("grow").on_value_change(lambda event: self._open(event.value))
+            self._name = ui.input("file").props("dense").classes("grow num").mark("design-file")
+            self._overwrite = ui.checkbox("replace").props("dense size=xs").classes("text-xs pale")
+            _button("save", "save", self._save).mark("design-save")
+            _button("drive", "play_arrow", self._start).mark("design-start").tooltip(
+                "saves, and starts it on the simulator: streaming-net view FILE --simulate"
+            )
+            _button("stop", "stop", self._stop).mark("design-stop")
+
+    def _outcome(self) -> None:
+        with ui.element("div").classes("card w-full"):
+            with ui.row().classes("w-full items-center gap-2 no-wrap"):
+                self._dot = ui.element("div").classes("dot").style("flex: none")
+                self._told = ui.label().classes("grow text-xs").mark("design-told")
+                self._told.style("cursor: pointer; overflow-wrap: anywhere")
+                self._told.on("click", self._reveal)
+            with ui.row().classes("w-full items-center gap-2 no-wrap"):
+                self._run = ui.label().classes("pale text-xs grow").mark("design-run")
+                self._link = ui.link("open its page", "", new_tab=True).classes("text-xs")
+        with ui.element("div").classes("card w-full").style("flex: none"):
+            ui.label("What it would answer, before anything runs").classes("heading")
+            self._plan = ui.html(sanitize=False).classes("w-full").mark("design-plan")
+        with ui.element("div").classes("card w-full").style("flex: none"):
+            self._graph = ui.html(sanitize=False).classes("w-full").style("height: 190px")
+        with ui.element("div").classes("card w-full").style("flex: 1 1 0; overflow: auto"):
+            self._tree = ui.tree([], label_key="label").props("dense no-connectors")
+
+    # --- typing and checking ------------------------------------------------------------------
+
+    def _first_name(self) -> str:
+        """The network that is looked at, if it may be opened; else the first file."""
+        names = list(self._choice.options)
+        path = self._page.viewer.spec.path.resolve()
+        own = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else ""
+        return next((n for n in (own, f"{SHIPPED}{path.stem}") if n in names), names[0])
+
+    def _open(self, name: str) -> None:
+        try:
+            text = read_text(self._root, name)
+        except ParameterError as error:
+            ui.notify(str(error), type="negative")
+            return
+        self._choice.value = name
+        stem = name.removeprefix(SHIPPED)
+        self._name.value = f"my_{stem}.yaml" if stem != name else name
+        self._editor.value = text
+
+    def _typed(self) -> None:
+        self._typed_s = asyncio.get_running_loop().time()
+
+    @property
+    def _file(self) -> str:
+        return (self._name.value or "").strip() or "draft.yaml"
+
+    async def _refresh(self) -> None:
+        """Check what was typed once the keys are quiet; tell how the trial stands."""
+        self._run.text = self._trial.told
+        self._link.set_visibility(bool(self._trial.address))
+        if self._trial.address:
+            self._link.props(f'href="{self._trial.address}"')
+        is_quiet = asyncio.get_running_loop().time() - self._typed_s >= QUIET_S
+        if is_quiet and not self._is_checking and self._state() != self._checked:
+            await self._check()
+
+    def _state(self) -> str:
+        return f"{self._file}\n{self._editor.value}"
+
+    async def _check(self) -> Draft:
+        """The outcome for what is typed now, shown."""
+        state, text, file = self._state(), self._editor.value, self._file
+        self._is_checking = True
+        try:
+            checked_path(self._root, file)
+            if len(text) > MAX_TEXT:
+                raise ParameterError(
+                    "too long for this page", where=file, expected=f"at most {MAX_TEXT} characters"
+                )
+            draft = await asyncio.to_thread(self._checker.check, text, file)
+        except ParameterError as error:
+            draft = Draft(
+                error=str(error), line=None, name="", drives=False, parameters=0, tree=[],
+                plans=[], svg="",
+            )  # fmt: skip
+        finally:
+            self._is_checking = False
+        self._checked, self._draft = state, draft
+        self._show(draft)
+        return draft
+
+    def _show(self, draft: Draft) -> None:
+        line = draft["line"]
+        self._dot.classes(replace=f"dot {'absent' if draft['error'] else 'running'}")
+        place = f"line {line}: " if line else ""
+        fine = f"{draft['name']}: right; {draft['parameters']:,} weights"
+        self._told.text = f"{place}{draft['error']}" if draft["error"] else fine
+        wrong = [{"kind": "line", "line": line, "class": "wrong"}] if line else []
+        self._editor.decorations = wrong
+        self._editor.line_tooltips = {line: draft["error"]} if line else {}
+        if draft["plans"] or not draft["error"]:  # else what was last right stays in sight
+            self._plan.content = plan_table(draft)
+            self._graph.content = draft["svg"]
+            self._tree.props["nodes"] = draft["tree"]
+            self._tree.update()
+            self._tree.expand(["inputs", "groups", "outputs", *_names(draft["tree"])])
+
+    def _reveal(self) -> None:
+        if self._draft is not None and self._draft["line"]:
+            self._editor.reveal_line(self._draft["line"])
+
+    # --- saving and starting ------------------------------------------------------------------
+
+    async def _save(self) -> bool:
+        """Save what passes the check, if this visitor may."""
+        if not self._page.may_control:
+            ui.notify("this page may not change anything", type="negative")
+            return False
+        draft, text, file = await self._check(), self._editor.value, self._file
+        if draft["error"]:
+            ui.notify("not saved: " + draft["error"], type="negative")
+            return False
+        try:
+            await asyncio.to_thread(
+                save_text, self._root, file, text, overwrite=bool(self._overwrite.value)
+            )
+        except ParameterError as error:
+            ui.notify(str(error), type="negative")
+            return False
+        self._choice.set_options(network_files(self._root))
+        ui.notify(f"saved {file}", type="positive", position="bottom-left")
+        return True
+
+    async def _start(self) -> None:
+        """Save if it is not, then start."""
+        path = None
+        try:
+            path = checked_path(self._root, self._file)
+            is_saved = path.is_file() and read_text(self._root, self._file) == self._editor.value
+        except ParameterError:
+            is_saved = False
+        draft = await self._check()
+        if not draft["error"] and not draft["drives"]:
+            ui.notify("no output publishes a twist: it does not drive", type="negative")
+            return
+        if draft["error"] or not (is_saved or await self._save()) or path is None:
+            return
+        if not self._page.may_control or not self._trial.start(path, draft["name"]):
+            ui.notify("another one is driving: stop it first", type="negative")
+
+    async def _stop(self) -> None:
+        if self._page.may_control:
+            await asyncio.to_thread(self._trial.stop)
+
+
+def plan_table(draft: Draft) -> str:
+    """First and full response of every output under every rollout, as HTML."""
+    rows = []
+    for plan in draft["plans"]:
+        rows.append(
+            f"<tr><th>{escape(plan['rollout'])}</th><td class='pale' colspan='2'>inference factor "
+            f"{plan['factor']}</td></tr>"
+        )
+        for answer in plan["answers"]:
+            first = f"{answer['first_frames']} frames, {answer['first_ms']:.0f} ms"
+            full = f"{answer['full_frames']} frames, {answer['full_ms']:.0f} ms"
+            rows.append(
+                f"<tr><td>{escape(answer['output'])}</td><td class='num'>{first}</td>"
+                f"<td class='num'>{full}</td></tr>"
+            )
+    head = "<tr class='pale'><th></th><th>first response</th><th>full response</th></tr>"
+    return f"<table class='answers'>{head}{''.join(rows)}</table>"
+
+
+def _names(tree: list[Branch]) -> list[str]:
+    return [branch["id"] for part in tree for branch in part.get("children", [])]
+
+
+def _button(label: str, icon: str, work: Any) -> ui.button:
+    made = ui.button(label, icon=icon, on_click=work)
+    return made.props("flat dense no-caps size=sm")
+
+
+def _shared(viewer: Viewer) -> tuple[Checker, Trial]:
+    """One process that checks and at most one trial for all pages; both end with this process."""
+    if viewer.watch not in _CHECKERS:
+        checker, trial = Checker(viewer.root), Trial(viewer.guard.token)
+        _CHECKERS[viewer.watch], _TRIALS[viewer.watch] = checker, trial
+        atexit.register(trial.stop)
+        atexit.register(checker.close)
+    return _CHECKERS[viewer.watch], _TRIALS[viewer.watch]
