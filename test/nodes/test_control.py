@@ -137,6 +137,38 @@ def test_a_lesion_holds_from_its_frame_on_as_offline(lesion, path, namespace, tm
     assert got == replayed_answers(path, ledger)
 
 
+def test_silence_of_the_skip_path_takes_the_early_response_and_nothing_else(namespace):
+    from sensor_msgs.msg import Image
+
+    from streaming_net_ros.network import read_network_file, rollout_of
+    from streaming_net_ros.paths import find_network
+    from streaming_net_ros.theory import response_times
+
+    pilot = find_network("pilot")
+    times = response_times(rollout_of(read_network_file(pilot)))["steer"]
+    assert (times.first_frames, times.full_frames) == (2, 5)
+    images = 8
+
+    def outputs(namespace, lesion):
+        with composed(pilot, namespace) as (container, robot):
+            road = []
+            robot.node.create_subscription(Image, "response/road", road.append, 100)
+            steer = container._by_name["steer"]
+            assert robot.host.spin(lambda: robot.node.count_publishers("response/road") > 0, 10)
+            assert robot.set("steer", edge__stem__lesion=lesion) == []
+            robot.look(images)
+            assert robot.host.spin(lambda: len(road) == images, 10)
+            assert robot.host.spin(lambda: steer.health().values["frames"] == str(images), 10)
+            silent = int(steer.health().values["silent"])
+            assert robot.hears(images - silent)
+            return [bytes(message.data) for message in road], silent
+
+    road, silent = outputs(namespace, "none")
+    road_without, silent_without = outputs(f"{namespace}_cut", "silence")
+    assert road == road_without
+    assert (silent, silent_without) == (0, times.full_frames - times.first_frames)
+
+
 def test_silence_of_all_that_an_output_hears_silences_it_alone(path, namespace):
     with composed(path, namespace) as (container, robot):
         robot.look(4)
@@ -301,7 +333,7 @@ def test_processes_that_were_killed_go_on_from_their_snapshot(path, namespace, t
 
     from streaming_net_ros.nodes.host import Host
 
-    images, saved_after = 12, 5
+    images, saved_after = 120, 20
     parts = "[frame_source,stem,memory]", "[deep,head]"
 
     @contextmanager
