@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from streaming_net_ros.frames import Spread
+from streaming_net_ros.frames import Arrival, EdgeTally, FrameTally, Mailbox, Spread
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.member import MemberNode
@@ -32,6 +32,58 @@ def told_spread(what: str, spread: Spread, of: str = "") -> dict[str, str]:
     """Values of a measured time: ``work_p50_ms``, or ``hop_p50_ms/SOURCE``."""
     behind = f"/{of}" if of else ""
     return {f"{what}_{name}{behind}": f"{value:.3f}" for name, value in spread.told().items()}
+
+
+def tell_tally(health: Health, tally: FrameTally) -> None:
+    """Adds what happened to a group's frames."""
+    cadence = tally.cadence()
+    health.values |= {
+        "frames": str(cadence.frames),
+        "rate_hz": f"{cadence.rate_hz:.2f}",
+        **told_spread("work", tally.work),
+        "over_budget": str(cadence.over_budget),
+        "skipped": str(cadence.skipped),
+        "late": str(cadence.late),
+        "duplicates": str(cadence.duplicates),
+        "silent": str(tally.silent),
+    }
+    for count, what in (
+        (cadence.held, "inputs held"),
+        (cadence.absent, "inputs absent beyond the hold limit"),
+        (cadence.skipped, "frames skipped"),
+    ):
+        if count:
+            health.warnings.append(f"{count} {what}")
+    if tally.not_finite:
+        health.errors.append(f"{tally.not_finite} states NaN or infinite, stopped here")
+
+
+def tell_mailbox(health: Health, mailbox: Mailbox[Any]) -> None:
+    """Adds whom a group waits for, and what time did to it."""
+    health.values |= {
+        "silences": str(mailbox.silences),
+        "clock_jumps": str(mailbox.jumps),
+        "waits_for": ", ".join(mailbox.missing()),
+        "behind": ", ".join(mailbox.behind()),
+    }
+    if mailbox.jumps:
+        health.warnings.append(f"the clock has jumped back {mailbox.jumps} times")
+
+
+def tell_edge(health: Health, source: str, edge: EdgeTally) -> None:
+    """Adds what came from a source, and when."""
+    late = edge.arrivals[Arrival.LATE]
+    for what, count in (("held", edge.held), ("absent", edge.absent), ("late", late)):
+        if count:
+            health.values[f"{what}/{source}"] = str(count)
+    for what, spread in (("hop", edge.hop), ("wait", edge.wait), ("age", edge.age)):
+        if spread.count:
+            health.values.update(told_spread(what, spread, source))
+    if edge.arrivals[Arrival.FUTURE]:
+        health.errors.append(
+            f"{edge.arrivals[Arrival.FUTURE]} states of '{source}' came from the future: the "
+            "hosts' clocks disagree, or time jumped back"
+        )
 
 
 def diagnostic_array(members: Iterable[MemberNode], stamp: Any) -> DiagnosticArray:

@@ -24,7 +24,7 @@ from streaming_net_ros.network.layout import all_finite, to_payload
 from streaming_net_ros.network.measured import edge_name
 from streaming_net_ros.network.tuning import tuned_runner
 from streaming_net_ros.nodes import topics
-from streaming_net_ros.nodes.diagnostics import Health, told_spread
+from streaming_net_ros.nodes.diagnostics import Health, tell_edge, tell_mailbox, tell_tally
 from streaming_net_ros.nodes.keeper import GroupKeeper
 from streaming_net_ros.nodes.learning import Learning
 from streaming_net_ros.nodes.member import MemberNode
@@ -376,43 +376,19 @@ class LayerGroupNode(MemberNode):
 
     def health(self) -> Health:
         """Rate, work, holds and losses."""
+        health = Health({"target_hz": f"{self.container.grid.rate_hz:g}"})
         with self.container.pool.lock:
-            cadence = self._tally.cadence()
-            health = Health(
-                {
-                    "frames": str(cadence.frames),
-                    "rate_hz": f"{cadence.rate_hz:.2f}",
-                    "target_hz": f"{self.container.grid.rate_hz:g}",
-                    **told_spread("work", self._tally.work),
-                    "over_budget": str(cadence.over_budget),
-                    "skipped": str(cadence.skipped),
-                    "late": str(cadence.late),
-                    "duplicates": str(cadence.duplicates),
-                    "silent": str(self._tally.silent),
-                    "silences": str(self._mailbox.silences),
-                    "clock_jumps": str(self._mailbox.jumps),
-                    "device": str(self.container.device),
-                    "backend": self._backend,
-                    "waits_for": ", ".join(self._mailbox.missing()),
-                    "behind": ", ".join(self._mailbox.behind()),
-                }
-            )
-            self._tell_edges(health)
+            tell_tally(health, self._tally)
+            tell_mailbox(health, self._mailbox)
+            for source, edge in self._tally.edges.items():
+                tell_edge(health, source, edge)
+                if source in self._hearers:
+                    self._hearers[source].health(health)
+                else:
+                    health.values[f"transport/{source}"] = "reference"
             health.warnings += self._steering.warnings()
-        if self._sender.refusal:
-            health.warnings.append(self._sender.refusal)
-        if self._backend_reason:
-            health.warnings.append(self._backend_reason)
-        if cadence.held:
-            health.warnings.append(f"{cadence.held} inputs held")
-        if cadence.absent:
-            health.warnings.append(f"{cadence.absent} inputs absent beyond the hold limit")
-        if cadence.skipped:
-            health.warnings.append(f"{cadence.skipped} frames skipped")
-        if self._mailbox.jumps:
-            health.warnings.append(f"the clock has jumped back {self._mailbox.jumps} times")
-        if self._tally.not_finite:
-            health.errors.append(f"{self._tally.not_finite} states NaN or infinite, stopped here")
+        health.values |= {"device": str(self.container.device), "backend": self._backend}
+        health.warnings += filter(None, (self._sender.refusal, self._backend_reason))
         if self._refused:
             health.errors.append(f"states refused; last: {self._refused[-1]}")
         if self._learning is not None:
@@ -420,26 +396,6 @@ class LayerGroupNode(MemberNode):
         for responder in self._responders:
             responder.health(health)
         return health
-
-    def _tell_edges(self, health: Health) -> None:
-        for source, edge in self._tally.edges.items():
-            hearer = self._hearers.get(source)
-            if hearer is None:
-                health.values[f"transport/{source}"] = "reference"
-            else:
-                hearer.health(health)
-            late = edge.arrivals[Arrival.LATE]
-            for what, count in (("held", edge.held), ("absent", edge.absent), ("late", late)):
-                if count:
-                    health.values[f"{what}/{source}"] = str(count)
-            for what, spread in (("hop", edge.hop), ("wait", edge.wait), ("age", edge.age)):
-                if spread.count:
-                    health.values.update(told_spread(what, spread, source))
-            if edge.arrivals[Arrival.FUTURE]:
-                health.errors.append(
-                    f"{edge.arrivals[Arrival.FUTURE]} states of '{source}' came from the future: "
-                    "the hosts' clocks disagree, or time jumped back"
-                )
 
     def cadence_line(self) -> str:
         """For the report at the end of a run."""

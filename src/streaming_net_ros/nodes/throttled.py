@@ -25,7 +25,7 @@ from streaming_net_ros.wire import write_state
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
 
-_ROW = Row(5.0, "state/<node>/throttled has at most so many states a second (Hz)", 0.1, 1000)
+_ROW = Row(5.0, "state/NODE/throttled has at most so many states a second (Hz)", 0.1, 1000)
 
 
 class Throttle:
