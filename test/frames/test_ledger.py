@@ -14,6 +14,8 @@ import pytest
 
 from streaming_net_ros.errors import LedgerError
 from streaming_net_ros.frames.ledger import (
+    RESTART,
+    ChangeLine,
     FrameLine,
     InputLine,
     LedgerWriter,
@@ -45,6 +47,17 @@ def test_files_of_several_hosts_are_merged_by_time(tmp_path):
     head, lines = read_ledger([tmp_path / "one", tmp_path / "two"])
     assert head == HEAD and (head.members, head.seed, head.torch_threads) == (("head",), 3, 1)
     assert lines == LINES
+
+
+def test_a_process_that_was_started_again_is_told_where_its_lines_go_on(tmp_path):
+    write(tmp_path / "one", LINES)
+    write(
+        tmp_path / "one", [], replace(HEAD, members=("head",))
+    )  # another one, for the first time
+    write(tmp_path / "one", [replace(LINES[2], at_ns=9)])
+    _, lines = read_ledger([tmp_path / "one"])
+    restart = ChangeLine("stem", 0, RESTART, "", 4)
+    assert lines == [*LINES, restart, replace(LINES[2], at_ns=9)]
 
 
 def test_what_computed_the_groups_is_gathered_from_all_processes(tmp_path):
@@ -123,7 +136,7 @@ def test_a_line_that_is_taken_in_part_is_the_last(small_writes, tmp_path):
 def test_processes_append_to_one_file_without_mixing_lines(tmp_path):
     code = (
         "import sys, pathlib; sys.path[:0] = sys.argv[2:]; from test_ledger import *;"
-        "write(pathlib.Path(sys.argv[1]), LINES * 500)"
+        "write(pathlib.Path(sys.argv[1]), LINES * 500, replace(HEAD, members=()))"
     )
     folder = str(__import__("pathlib").Path(__file__).parent)
     command = [sys.executable, "-c", code, str(tmp_path / "ledger"), folder, *sys.path]

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from networks import TINY
 from streaming_net_ros.errors import LedgerError
-from streaming_net_ros.frames.ledger import FrameLine, InputLine, ResponseLine, Tuned
+from streaming_net_ros.frames.ledger import (
+    RESTART,
+    ChangeLine,
+    FrameLine,
+    InputLine,
+    ResponseLine,
+    Tuned,
+)
 from streaming_net_ros.network import (
     GroupFrame,
     StreamingNetwork,
@@ -91,6 +98,21 @@ def test_a_run_is_computed_again_by_the_backends_and_threads_that_computed_it(mo
         eager = TINY_NETWORK.group("deep")({"memory": states["memory", 3]})
     (told,) = [line for line in lines if getattr(line, "group", "") == "deep" and line.frame == 4]
     assert told.inputs == {"memory": 3} and torch.equal(states["deep", 4], eager + 1)
+
+
+def test_what_was_changed_is_gone_where_a_process_was_started_again():
+    made, lines = lived([0.1], [False], frames=12)
+    heads = [at for at, line in enumerate(lines) if getattr(line, "group", "") == "head"]
+    doubled = ChangeLine("head", lines[heads[2]].frame, "edge.stem.gain", 2.0, 0)
+    again = ChangeLine("head", 0, RESTART, "", 0)
+    changed = [*lines]
+    changed.insert(heads[6], again)
+    changed.insert(heads[2], doubled)
+    states, _ = replayed(TINY_NETWORK, changed)
+    same = [torch.equal(states["head", lines[at].frame][0], made["head", lines[at].frame][0])
+            for at in heads]  # fmt: skip
+    assert same[:2] == [True] * 2 and not any(same[2:6]) and all(same[6:])
+    assert not TINY_NETWORK.group("head").gains  # as it was before the replay
 
 
 def test_the_trouble_holds_skips_repeats_breaks_and_keeps_back():

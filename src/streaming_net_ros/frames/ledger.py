@@ -161,6 +161,9 @@ class ResponseLine:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
 
+RESTART = "restart"
+
+
 @dataclass(frozen=True)
 class ChangeLine:
     """Something of a group was changed while it ran; see `network.adjust` and `frames.lesion`.
@@ -168,7 +171,8 @@ class ChangeLine:
     Attributes:
         group: whose.
         frame: the first for which it holds.
-        name: of what was changed.
+        name: of what was changed; ``RESTART``: its process was started again, and nothing is
+            changed any more.
         value: that it took.
         fingerprint: of the file, if the value names a weights file.
         at_ns: when, by the system clock.
@@ -316,7 +320,7 @@ def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
 
     Returns:
         The head of the first process, with what all of them tell of tuned groups; and the lines
-        of all.
+        of all, with a ``RESTART`` where a process was started again.
 
     Raises:
         LedgerError: a file that is missing, of another kind, or of another run.
@@ -331,6 +335,8 @@ def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
                 files[-1].append(line)
                 continue
             _gather(tuned, line, f"{path}: line {number}")
+            if not line.tuned:  # the head that a process begins with
+                files[-1] += _restarts(files[-1], line)
             if head is None:
                 head = line
             elif head != line:
@@ -349,6 +355,16 @@ def read_ledger(paths: Sequence[Path]) -> tuple[RunHead, list[Line]]:
         )
     merged = heapq.merge(*map(_timed, files), key=lambda timed: timed[0])
     return replace(head, tuned=tuned), [line for _, line in merged]
+
+
+def _restarts(lines: Sequence[Line], head: RunHead) -> list[ChangeLine]:
+    """The groups of a process that begins, as far as they have computed before."""
+    before = {line.group for line in lines if isinstance(line, FrameLine)}
+    return [
+        ChangeLine(name, 0, RESTART, "", lines[-1].at_ns)
+        for name in head.members
+        if name in before
+    ]
 
 
 def _gather(tuned: dict[str, Tuned], head: RunHead, where: str) -> None:

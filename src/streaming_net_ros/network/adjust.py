@@ -24,6 +24,7 @@ from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.weights import (
     copy_weights,
     file_fingerprint,
+    group_tensors,
     read_group_weights,
 )
 
@@ -113,6 +114,20 @@ class Adjustable:
             )
         pairs = read_group_weights(self._network, self._group.name, path)
         return Change(WEIGHTS, str(path), file_fingerprint(path), partial(copy_weights, pairs))
+
+
+def way_back(network: StreamingNetwork, name: str) -> Callable[[], None]:
+    """Brings the weights and numbers of a group back to what they are now."""
+    adjustable, mine = Adjustable(network, name), group_tensors(network, name)
+    pairs = [(tensor, tensor.clone()) for tensor in mine.values()]
+    changes = [adjustable.checked(*number) for number in adjustable.numbers().items()]
+
+    def go_back() -> None:
+        copy_weights(pairs)
+        for change in changes:
+            change.apply()
+
+    return go_back
 
 
 def lesion_name(source: str | None) -> str:

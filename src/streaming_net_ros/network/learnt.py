@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import LedgerError
@@ -20,7 +19,7 @@ from streaming_net_ros.network.online import Lesson, OnlineLearner
 
 
 class LearntAgain:
-    """The learners of the groups that learnt. Their weights come back at the end.
+    """The learners of the groups that learnt.
 
     Args:
         network: all groups, with the weights of the run's beginning.
@@ -33,16 +32,15 @@ class LearntAgain:
     ) -> None:
         told = [line for line in lines if isinstance(line, LearningLine)]
         self._network = network
-        self._learners = {
-            name: OnlineLearner(network, name, _threads(head, name))
-            for name in dict.fromkeys(line.group for line in told)
-        }
+        self._head = head
+        self._learners = {name: self._learner(name) for name in {line.group for line in told}}
         self._uses = Counter((line.group, frame) for line in told for frame in line.lessons)
         self._lessons: dict[NodeFrame, Lesson] = {}
-        self._first = {
-            name: {key: t.clone() for key, t in network.group(name).state_dict().items()}
-            for name in self._learners
-        }
+
+    def restart(self, group: str) -> None:
+        """The group's process was started again: it has learnt nothing yet."""
+        if group in self._learners:
+            self._learners[group] = self._learner(group)
 
     def lived(self, line: FrameLine, heard: Mapping[str, Tensor]) -> None:
         """A frame was computed again."""
@@ -68,11 +66,8 @@ class LearntAgain:
         if not learner.is_on or not lessons or not learner.apply(learner.compute(lessons)):
             raise LedgerError("no update follows from these frames", where=place(line))
 
-    def forget(self) -> None:
-        """Give all groups the weights that they had."""
-        with torch.inference_mode(mode=False):
-            for name, weights in self._first.items():
-                self._network.group(name).load_state_dict(weights)
+    def _learner(self, group: str) -> OnlineLearner:
+        return OnlineLearner(self._network, group, _threads(self._head, group))
 
     def _used(self, key: NodeFrame, line: LearningLine) -> Lesson:
         lesson = self._lessons.get(key)

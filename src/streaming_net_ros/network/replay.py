@@ -20,6 +20,7 @@ from torch import Tensor
 from streaming_net_ros.errors import LedgerError, StreamingNetError
 from streaming_net_ros.frames import FrameGrid, Mode, Origin, origin_of
 from streaming_net_ros.frames.ledger import (
+    RESTART,
     ChangeLine,
     FrameLine,
     InputLine,
@@ -28,7 +29,7 @@ from streaming_net_ros.frames.ledger import (
     ResponseLine,
     RunHead,
 )
-from streaming_net_ros.network.adjust import Adjustable, is_learning, is_lesion
+from streaming_net_ros.network.adjust import Adjustable, is_learning, is_lesion, way_back
 from streaming_net_ros.network.backends import Runner, make_runner
 from streaming_net_ros.network.learnt import LearntAgain
 from streaming_net_ros.network.ledger_check import (
@@ -148,7 +149,7 @@ def replay(
             yield from again.take(line)
         again.check_end()
     finally:
-        learning.forget()
+        again.go_back()
 
 
 def _runners(network: StreamingNetwork, head: RunHead) -> dict[str, Runner]:
@@ -198,6 +199,8 @@ class _Replay:
         self._states: dict[NodeFrame, _State] = {}
         self._newest: dict[str, _State] = {}  # by group: what a repeated frame repeats
         self._adjustables: dict[str, Adjustable] = {}
+        changed = {line.group for line in lines if isinstance(line, ChangeLine | LearningLine)}
+        self._ways_back = {name: way_back(network, name) for name in sorted(changed)}
         self._queues: dict[str, deque[FrameLine | ResponseLine | ChangeLine | LearningLine]] = {
             group: deque() for group in network.rollout.graph.groups
         }
@@ -224,6 +227,11 @@ class _Replay:
         """
         for key, groups in self._waiting.items():
             raise missing(self._queues[groups[0]][0], key)
+
+    def go_back(self) -> None:
+        """Give all groups what they had at the beginning."""
+        for way in self._ways_back.values():
+            way()
 
     def _advance(self, group: str) -> Iterator[GroupFrame | ReplayedResponse]:
         queue = self._queues[group]
@@ -279,6 +287,10 @@ class _Replay:
         if is_lesion(line.name) or is_learning(line.name):
             return
         group = line.group
+        if line.name == RESTART:
+            self._ways_back[group]()
+            self._learning.restart(group)
+            return
         if group not in self._adjustables:
             self._adjustables[group] = Adjustable(self._network, group)
         try:
