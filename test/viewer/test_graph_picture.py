@@ -41,5 +41,13 @@ def test_a_node_has_the_colour_of_its_share_and_tells_its_number():
     assert "1.25 ms" in [text.text for text in group.iter("text")]
 
 
+def test_a_lesion_is_drawn_broken():
+    edge = POSTER.edges[0]
+    svg = drawn(POSTER, Look(edges={edge.key: Tint(0.5, "silenced", is_lesioned=True)}))
+    lines = {path.find("title").text.partition(":")[0]: path for path in svg.iter("path")}
+    broken = [name for name, path in lines.items() if "lesioned" in path.get("class")]
+    assert broken == [str(edge)] and "silenced" in lines[str(edge)].find("title").text
+
+
 def test_colours_end_where_shares_end():
     assert ramp(-1) == ramp(0) and ramp(7) == ramp(1) and ramp(0) != ramp(1)

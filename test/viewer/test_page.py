@@ -208,12 +208,20 @@ def test_two_pages_agree(running):
         running.driver.switch_to.window(first)
 
 
+def ages(watch, nodes):
+    """How many frames older than its own the newest image in each state is."""
+    seen = {node: watch.state(node) for node in nodes}
+    return {n: one.frame - one.origin.image_frame for n, one in seen.items() if one is not None}
+
+
 def test_a_lesion_set_on_the_page_holds_in_the_network_and_is_in_the_log(running):
     watch, control = running.observer
     running.open("?panel=change")
     silence = "[data-name='card-steer'] .q-btn-toggle button:nth-child(3)"
     find = running.driver.find_elements
     assert wait_until(lambda: len(find("css selector", silence)) > 1)
+    early = {"stem": 1, "road": 4, "steer": 2}  # frames behind the newest image inside
+    assert wait_until(lambda: ages(watch, early) == early)
     try:
         # The second toggle is that of the first edge: stem -> steer, the skip path.
         running.driver.execute_script("arguments[0].click()", find("css selector", silence)[1])
@@ -221,11 +229,31 @@ def test_a_lesion_set_on_the_page_holds_in_the_network_and_is_in_the_log(running
         assert wait_until(lambda: any(c.value == "silence" for c in watch.changes()))
         (change,) = [c for c in watch.changes() if c.value == "silence"]
         assert (change.node, change.parameter) == ("steer", "edge.stem.lesion")
+        # The early response is gone, what comes along the deep path is not, and nothing else.
+        assert wait_until(lambda: ages(watch, early) == {**early, "steer": 5})
         running.open("?panel=changes")
         wanted = f"{change.frame:,}".replace(",", "\u202f")
         assert wait_until(lambda: wanted in running.driver.page_source)
     finally:
         assert control.set("steer", "edge.stem.lesion", "none").result().is_done
+
+
+def test_what_ros_sets_the_page_shows_and_does_not_set_again(running):
+    watch, control = running.observer
+    running.open("?panel=change")
+    lesion = "[data-name='card-road'] .q-btn-toggle button"
+
+    def shown():
+        buttons = running.driver.find_elements("css selector", lesion)
+        return [button.get_attribute("aria-pressed") for button in buttons][:3].index("true")
+
+    assert wait_until(lambda: running.driver.find_elements("css selector", lesion))
+    before = len(watch.changes())
+    for number, choice in ((1, "hold"), (0, "none")):
+        assert control.set("road", "lesion", choice).result().is_done
+        assert wait_until(lambda n=number: shown() == n)
+    assert wait_until(lambda: len(watch.changes()) >= before + 2)
+    assert [one.value for one in watch.changes()[before:]] == ["hold", "none"]
 
 
 def test_without_the_token_there_are_no_controls(running):

@@ -16,7 +16,7 @@ from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import find_network
 
 _START_S = 60.0
-_NICE = 5  # a page never takes the processor from a network on the same machine
+_NICE = 10  # a page never takes the processor from a network on the same machine
 
 
 def view(

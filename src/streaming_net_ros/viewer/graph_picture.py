@@ -27,10 +27,12 @@ class Tint:
     Attributes:
         share: 0 to 1, of the colours; None: no colour.
         text: the number, told at a node.
+        is_lesioned: held or silenced: drawn broken.
     """
 
     share: float | None = None
     text: str = ""
+    is_lesioned: bool = False
 
 
 NOTHING = Tint()
@@ -70,8 +72,10 @@ def graph_svg(graph: NetworkGraph, rollout: Rollout, layout: Layout, look: Look)
         told = f"{edge}: delay {rollout.delays[edge.key]}"
         told += f", {tint.text}" if tint.text else ""
         colour = "var(--pale)" if tint.share is None else ramp(tint.share)
+        colour = "var(--bad)" if tint.is_lesioned else colour
+        kind = "edge lesioned" if tint.is_lesioned else "edge"
         parts.append(
-            f'<path class="edge" d="{_path(line, at)}" stroke="{colour}">'
+            f'<path class="{kind}" d="{_path(line, at)}" stroke="{colour}">'
             f"<title>{escape(told)}</title></path>{_head(line, at, colour)}"
         )
         x, y = at(spots[0]).split()
@@ -102,7 +106,9 @@ def _node(graph: NetworkGraph, layout: Layout, look: Look, node: str, at: object
         style = "fill:var(--well);stroke-dasharray:3 2;"
     else:
         style = "fill:var(--well);"
-    if node in look.troubled:
+    if tint.is_lesioned:
+        style += "stroke:var(--bad);stroke-dasharray:4 3;stroke-width:2;"
+    elif node in look.troubled:
         style += "stroke:var(--bad);stroke-width:2;"
     weight = ' font-weight="600"' if node in graph.outputs else ""
     names = "node looked" if node in look.looked_at else "node"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.theory import EdgeKey
@@ -26,9 +27,10 @@ def look_of(watch: Watch, mode: str, looked_at: list[str]) -> Look:
     nodes: dict[str, Tint] = {}
     edges: dict[EdgeKey, Tint] = {}
     if watch.is_present:
-        nodes = {group: _NODE[mode](watch, group) for group in groups}
+        nodes = {g: _lesioned(watch, g, g, _NODE[mode](watch, g)) for g in groups}
         for edge in watch.spec.graph.edges:
-            edges[edge.key] = _edge(watch, mode, edge.source, edge.target)
+            tint = _edge(watch, mode, edge.source, edge.target)
+            edges[edge.key] = _lesioned(watch, edge.target, f"edge {edge}", tint)
     statuses = {name: watch.status(name) for name in [FRAME_SOURCE, *groups]}
     troubled = [name for name, told in statuses.items() if told and told.level >= _ERROR]
     return Look(nodes, edges, looked_at, troubled)
@@ -38,6 +40,16 @@ def recent(watch: Watch, member: str, key: str) -> float:
     """By how much a count has grown in the last seconds."""
     line = watch.history(member, key)[-_RECENT:]
     return line[-1][1] - line[0][1] if line else 0.0
+
+
+def _lesioned(watch: Watch, group: str, place: str, tint: Tint) -> Tint:
+    """The tint of a place that its group says is held or silenced."""
+    told = watch.status(group)
+    said = set() if told is None else set(told.text.split("; "))
+    for word in ("held", "silenced"):
+        if f"{place} is {word}" in said:
+            return replace(tint, is_lesioned=True, text=word)
+    return tint
 
 
 def _work(watch: Watch, group: str) -> Tint:

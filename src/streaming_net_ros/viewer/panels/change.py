@@ -19,6 +19,7 @@ from streaming_net_ros.viewer.control import SNAPSHOT_S, Answer, Parameter, Valu
 from streaming_net_ros.viewer.files import below, weights_below
 from streaming_net_ros.viewer.page import Page
 
+_FILES = ("weights", "snapshot")  # parameters that name a file or a folder
 _SHORT = {"none": "free", "hold": "hold", "silence": "silence"}
 
 
@@ -149,9 +150,10 @@ class _Card:
     def _told(self, widget: Any, name: str) -> Any:
         """A widget whose value is set as soon as it is chosen."""
 
-        async def choose(event: Any) -> None:
-            if not self._filling and event.value is not None:
-                await self._set(name, lambda: event.value)
+        def choose(event: Any) -> Any:
+            # Asked at once, not when a coroutine comes to run: what is read is not set again.
+            is_chosen = not self._filling and event.value is not None
+            return self._set(name, lambda: event.value) if is_chosen else None
 
         return widget.on_value_change(choose)
 
@@ -167,7 +169,7 @@ class _Card:
         def ask() -> Future[Answer]:
             try:
                 given = value()
-                if name == "weights":
+                if name.rpartition(".")[2] in _FILES:
                     given = str(below(self._page.viewer.root, str(given)))
             except (ParameterError, TypeError, ValueError) as error:
                 refused: Future[Answer] = Future()

@@ -70,6 +70,7 @@ def _told(page: Page, output: str, times: ResponseTimes) -> str:
 
 def _lines(found: list[Pair], element: int) -> list[list[Any]]:
     newest = found[-1].frame if found else 0  # frames of realtime have eleven digits
+    found = [pair for pair in found if pair.frame > newest - _FRAMES]
     early = [
         [pair.frame - newest, pair.early[element]] for pair in found if element < len(pair.early)
     ]
