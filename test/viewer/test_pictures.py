@@ -57,7 +57,7 @@ def test_the_file_holds_the_pixels():
 
 
 def test_a_tile_is_a_channel_in_the_order_of_channels():
-    pixels = draw(MAPS, Options("tiles", colours="gray"))
+    pixels = draw(MAPS, Options("tiles", colours="gray", low=0, high=59))
     tile = pixels[: 3 * 9, : 5 * 9, 0]
     assert np.array_equal(tile[::9, ::9], (MAPS[0] * (255 / 59)).astype(np.uint8))
     assert pixels[..., 3].min() == 0  # between tiles nothing is drawn
@@ -88,6 +88,16 @@ def test_a_fixed_range_makes_two_pictures_comparable():
     assert not np.array_equal(draw(MAPS, fixed), draw(2 * MAPS, fixed))
     free = Options("mean")
     assert np.array_equal(draw(MAPS, free), draw(2 * MAPS, free))
+
+
+def test_one_bright_number_does_not_darken_all_others():
+    state = np.linspace(0, 1, 1000).reshape(1, 25, 40)
+    lone = state.copy()
+    lone[0, -1, -1] = 1000
+    one, other = (
+        draw(s, Options("mean", colours="gray"))[..., 0].astype(int) for s in (state, lone)
+    )
+    assert np.abs(one - other).max() <= 2
 
 
 def test_signed_colours_have_zero_in_their_middle():

@@ -24,6 +24,7 @@ KINDS = ("tiles", "mean", "max", "rgb", "histogram", "bars", "camera")
 COLOURS = ("viridis", "magma", "gray", "RdBu_r", "turbo")
 MOST_TILES = 64
 _GAP = 2
+_BRIGHT = 99.5  # percentile that the colours reach to, where no range is given
 _BINS = 48  # of a histogram
 _TILE = 48  # pixels: smaller maps are enlarged to about this
 _PLOT = (240, 480)  # rows, columns of a histogram or of bars
@@ -40,7 +41,8 @@ class Options:
         kind: one of `KINDS`; ``auto`` fits the state.
         channels: which; empty: all, at most `MOST_TILES` (three for ``rgb``).
         colours: one of `COLOURS`.
-        low, high: the values that the ends of the colours mean; None: those of each picture.
+        low, high: the values that the ends of the colours mean; None: those of each picture, the
+            highest half percent left out.
 
     Raises:
         ParameterError: a value that is not allowed.
@@ -197,9 +199,21 @@ def _ends(numbers: NDArray[Any], options: Options) -> tuple[float, float]:
     return low, high
 
 
+def _bright_ends(numbers: NDArray[Any], options: Options) -> tuple[float, float]:
+    """The ends of the colours: a few numbers far above all others do not darken the rest."""
+    low, high = _ends(numbers, options)
+    if options.low is None and numbers.size:
+        size = np.abs(numbers) if options.colours == "RdBu_r" else numbers
+        bright = float(np.percentile(size, _BRIGHT))
+        if options.colours == "RdBu_r" and bright > 0:
+            return -bright, bright
+        high = bright if bright > low else high
+    return low, high
+
+
 def _scaled(numbers: NDArray[Any], options: Options) -> Pixels:
     """To 0 .. 255."""
-    low, high = _ends(numbers, options)
+    low, high = _bright_ends(numbers, options)
     if high <= low:
         return np.zeros(numbers.shape, np.uint8)
     shares = (numbers.astype(np.float64) - low) * (255.0 / (high - low))
