@@ -20,6 +20,9 @@ import pytest
 from harness import wait_until
 from streaming_net_ros.paths import find_network
 
+pytest.importorskip("nicegui", reason="the page's library is not installed: extra 'view'")
+pytest.importorskip("selenium", reason="selenium is not installed: extra 'test'")
+
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 TOKEN = "let-me"
 pytestmark = [

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 pytest.importorskip("nicegui", reason="the page's library is not installed: extra 'view'")
-pytest.importorskip("rclpy")
+pytest.importorskip("rclpy", reason="rclpy is not installed: extra 'ros'")
 
 from streaming_net_ros.viewer.control import Answer
 from streaming_net_ros.viewer.guard import Guard

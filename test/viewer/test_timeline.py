@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming_net_ros.theory import ResponseTimes
 from streaming_net_ros.viewer.timeline import pairs
-from streaming_net_ros.viewer.watch import Response
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: extra 'ros'")
+
+from streaming_net_ros.viewer.watch import Response  # noqa: E402
 
 
 def times(first, full):

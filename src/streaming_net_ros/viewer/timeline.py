@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from streaming_net_ros.theory import ResponseTimes
-from streaming_net_ros.viewer.watch import Response
+
+if TYPE_CHECKING:
+    from streaming_net_ros.viewer.watch import Response
 
 
 @dataclass(frozen=True)
