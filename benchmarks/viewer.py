@@ -33,6 +33,7 @@ from report import Report, arguments, finish, told
 from streaming_net_ros.frames import quantile
 from streaming_net_ros.launching import Children, process_list
 from streaming_net_ros.network import NetworkSpec, read_network_file
+from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.host import Host
 from streaming_net_ros.paths import PACKAGE, find_network
 
@@ -144,15 +145,16 @@ def serve_clients(port: int, count: int, nodes: list[str]) -> None:
     signal.pause()
 
 
-def measured(host: Host, camera: Camera, seconds: float) -> dict[str, Any]:
-    """A stretch: images that left, and how soon each was answered."""
+def measured(host: Host, camera: Camera, nodes: list[str], seconds: float) -> dict[str, Any]:
+    """A stretch: images that left, how soon each was answered, and how many states were heard."""
     first, begun_s = len(camera.sent), time.monotonic()
     host.spin(lambda: False, seconds)
     images, taken_s = camera.sent[first:], time.monotonic() - begun_s
+    heard = sum(camera.count_subscribers(topics.throttled(node)) > 0 for node in nodes)
     host.spin(lambda: False, 1.0)  # what is under way comes out
     latency_ms = [camera.latency_ms.get(at) for at in images]
     answered = sum(ms is not None for ms in latency_ms)
-    return {"latency_ms": latency_ms, "rate_hz": answered / taken_s}
+    return {"latency_ms": latency_ms, "rate_hz": answered / taken_s, "states_heard": heard}
 
 
 def row_of(kind: str, rounds: list[dict], nobody: dict[str, Any] | None) -> dict[str, Any]:
@@ -161,6 +163,7 @@ def row_of(kind: str, rounds: list[dict], nobody: dict[str, Any] | None) -> dict
     latency_ms = [ms for ms in taken if ms is not None]
     row = {
         "who looks": kind,
+        "states_heard": min(one["states_heard"] for one in rounds),
         "rate_hz": sum(one["rate_hz"] for one in rounds) / len(rounds),
         "latency_p50_ms": quantile(latency_ms, 0.5),
         "latency_p99_ms": quantile(latency_ms, 0.99),
@@ -223,7 +226,7 @@ def take_turns(
                 for kind in order:
                     with kinds[kind]():
                         settle()
-                        taken.setdefault(kind, []).append(measured(host, camera, seconds))
+                        taken.setdefault(kind, []).append(measured(host, camera, nodes, seconds))
     return {kind: taken[kind] for kind in kinds}
 
 

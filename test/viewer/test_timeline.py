@@ -11,7 +11,7 @@ from streaming_net_ros.viewer.timeline import pairs
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: extra 'ros'")
 
-from streaming_net_ros.viewer.watch import Response  # noqa: E402
+from streaming_net_ros.viewer.watch import Response
 
 
 def times(first, full):
