@@ -134,10 +134,12 @@ def serve_clients(port: int, count: int, nodes: list[str]) -> None:
             try:
                 with urllib.request.urlopen(request) as answer:
                     answer.read()
-                    tag = answer.headers.get("ETag", "")
-            except urllib.error.URLError:
-                pass  # 304: nothing new
-            time.sleep(max(0.0, PERIOD_S - (time.monotonic() - begun_s)))
+                    headers = answer.headers
+                    tag = headers.get("ETag", "")
+            except urllib.error.HTTPError as error:  # 304: nothing new
+                headers = error.headers
+            period_s = max(PERIOD_S, float(headers.get("X-Period", 0)) / 1e3)
+            time.sleep(max(0.0, period_s - (time.monotonic() - begun_s)))
 
     for _ in range(count):
         for node in nodes[:PER_CLIENT]:

@@ -11,6 +11,7 @@ import logging
 import socket
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
 from nicegui import ui
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 
 from streaming_net_ros.errors import ParameterError, RunError
 from streaming_net_ros.nodes.host import has_ended
 from streaming_net_ros.viewer.guard import Gate
+from streaming_net_ros.viewer.pace import Pace
 from streaming_net_ros.viewer.page import Page, Viewer
 from streaming_net_ros.viewer.panels import PANELS, strip
-from streaming_net_ros.viewer.pictures import parse_options
+from streaming_net_ros.viewer.pictures import Options, parse_options
 
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _END_S = 2
@@ -105,9 +109,14 @@ def make_app(viewer: Viewer, cookie: str) -> FastAPI:
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get("/picture/{node}")
-    def picture(node: str, request: Request) -> Response:
-        return _picture(viewer, node, request)
+    pace = Pace()
+
+    async def picture(request: Request) -> Response:
+        answer = await _picture(viewer, request)
+        answer.headers["X-Period"] = f"{pace.asked():.0f}"
+        return answer
+
+    app.add_route("/picture/{node}", picture, methods=["GET"])
 
     @ui.page("/")
     def index(request: Request) -> Response | None:
@@ -144,12 +153,16 @@ _ICON = (
 )
 
 
-def _picture(viewer: Viewer, node: str, request: Request) -> Response:
+async def _picture(viewer: Viewer, request: Request) -> Response:
+    """What is drawn already is answered at once; a thread draws the rest."""
+    node = str(request.path_params["node"])
     if node not in viewer.watch.formats:
         return PlainTextResponse("no such node", status_code=404)
     try:
-        options = parse_options(request.query_params)
-        picture = viewer.gallery.picture(node, options)
+        options = _options(request.url.query)
+        picture = viewer.gallery.kept(node, options)
+        if picture is None:
+            picture = await run_in_threadpool(viewer.gallery.picture, node, options)
     except ParameterError as error:
         return PlainTextResponse(str(error), status_code=400)
     if picture is None:
@@ -166,6 +179,11 @@ def _picture(viewer: Viewer, node: str, request: Request) -> Response:
         "Cache-Control": "no-store",
     }
     return Response(picture.file, media_type="image/png", headers=headers)
+
+
+@lru_cache(maxsize=1000)
+def _options(query: str) -> Options:
+    return parse_options(QueryParams(query))
 
 
 def _build(page: Page, wanted: str) -> None:

@@ -59,7 +59,7 @@ class Gallery:
         seen = self._watch.state(node)
         if seen is None:
             return None
-        key, tag = (node, options), f"{id(self._watch):x}-{seen.number}"
+        key, tag = (node, options), self._tag(seen)
         with self._lock:
             drawing = self._drawing.setdefault(key, threading.Lock())
         with drawing:  # who asks for the same waits for it, and gets it
@@ -69,6 +69,21 @@ class Gallery:
                 kept = self._render(seen, options, tag)
                 self._keep(key, kept)
         return kept
+
+    def kept(self, node: str, options: Options) -> Picture | None:
+        """The newest picture, if it is drawn already. Takes no time.
+
+        Raises:
+            KeyError: no such node.
+        """
+        seen = self._watch.state(node)
+        with self._lock:
+            picture = self._kept.get((node, options))
+        is_new = seen is not None and picture is not None and picture.tag == self._tag(seen)
+        return picture if is_new else None
+
+    def _tag(self, seen: Seen) -> str:
+        return f"{id(self._watch):x}-{seen.number}"
 
     def _render(self, seen: Seen, options: Options, tag: str) -> Picture:
         values = seen.values

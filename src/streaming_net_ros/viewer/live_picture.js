@@ -12,6 +12,7 @@ export default {
     this.isOn = true;
     this.isAlive = true;
     this.tag = "";
+    this.asked_ms = 0;
     this.newest = performance.now();
     this.loop();
   },
@@ -29,7 +30,7 @@ export default {
       while (this.isAlive) {
         const begun = performance.now();
         if (this.isOn && this.source && document.visibilityState === "visible") await this.ask();
-        const rest = this.period_ms - (performance.now() - begun);
+        const rest = Math.max(this.period_ms, this.asked_ms) - (performance.now() - begun);
         await new Promise((done) => setTimeout(done, Math.max(20, rest)));
       }
     },
@@ -38,6 +39,7 @@ export default {
       try {
         const headers = this.tag ? { "If-None-Match": this.tag } : {};
         const answer = await fetch(source, { headers, cache: "no-store", signal: AbortSignal.timeout(10000) });
+        this.asked_ms = Number(answer.headers.get("X-Period")) || 0; // rarer where many ask
         if (source !== this.source) return;
         if (answer.status === 200) {
           const file = await answer.blob();
