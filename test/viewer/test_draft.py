@@ -154,6 +154,13 @@ def test_no_file_outside_of_the_folder_is_opened(tmp_path, key, named):
     assert "secret_word" not in draft["error"]
 
 
+def test_weights_that_are_not_there_are_told_and_no_error(check, tmp_path):
+    text = TEXT + "weights: car.safetensors\n"
+    assert (check(text)["error"], check(text)["missing"]) == ("", "car.safetensors")
+    (tmp_path / "car.safetensors").touch()
+    assert check(text)["missing"] == ""
+
+
 def test_a_base_below_the_folder_is_read(tmp_path):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     draft = check_draft("base: tiny.yaml\nname: mine\n", tmp_path, "car.yaml")

@@ -315,3 +315,64 @@ def test_garbage_and_a_client_that_never_reads_stop_nothing(running, served):
         assert wait_until(lambda: (watch.frame or 0) > (begun or 0) + 20)
         seen = running.pixels("image")
         assert wait_until(lambda: running.pixels("image") != seen)
+
+
+TIP = """
+const cell = document.querySelector('[data-name=rollout] .cell.tip[data-node]');
+return cell ? [cell.dataset.node, Number(cell.dataset.frame)] : [];
+"""
+CLICK = """
+const cells = document.querySelectorAll(`[data-name=rollout] .cell[data-node='${arguments[0]}']`);
+cells[arguments[1]].dispatchEvent(new MouseEvent('click', {bubbles: true}));
+"""
+
+
+def test_the_rollout_view_moves_with_the_frames_and_a_click_lights_a_cone(running):
+    _, control = running.observer
+    running.open("?panel=rollout")
+    assert wait_until(lambda: len(running.driver.find_elements("css selector", ".seen image")) > 5)
+    assert control.pause().result().is_done
+    # Two frames after the newest image, the first answer to it.
+    assert wait_until(lambda: "steer is made of" in running.text("rollout-told"))
+    newest = settled(running.frame)
+
+    def tip():
+        return running.driver.execute_script(TIP)
+
+    assert wait_until(lambda: tip() == ["steer", newest + 2])
+    running.driver.execute_script(CLICK, "image", 3)
+    assert wait_until(lambda: tip() == ["image", newest - 5])  # eight frames back is the first
+    assert "a frame of image first reaches drive after 2 frames" in running.text("rollout-told")
+    running.press("step")
+    assert wait_until(lambda: tip() == ["image", newest - 4])
+
+
+def test_saliency_shows_every_image_that_can_influence_the_answer(running):
+    running.open("?panel=saliency")
+    images = "[data-name=saliency] img"
+    assert wait_until(lambda: len(running.driver.find_elements("css selector", images)) == 14, 60)
+    told = running.text("saliency")
+    assert "newest:" in told and "-1: none" in told and "drive angular.z" in told
+
+
+def test_a_draft_s_error_stands_at_its_line_and_the_plan_beside_it(running):
+    from selenium.webdriver.common.keys import Keys
+
+    running.open("?panel=design")
+    assert wait_until(lambda: "pilot: right" in running.text("design-told"), 60)
+    assert "2 frames, 100 ms" in running.text("design-plan")
+    editor = running.driver.find_element("css selector", ".cm-content")
+    editor.click()
+    editor.send_keys(Keys.CONTROL, Keys.HOME)
+    editor.send_keys("rate: 3\n")
+    assert wait_until(lambda: "unknown key" in running.text("design-told"))
+    (wrong,) = running.driver.find_elements("css selector", ".cm-line.wrong")
+    assert wrong.text == "rate: 3"
+    assert "2 frames, 100 ms" in running.text("design-plan")  # of what was last right
+
+
+def test_without_the_token_nothing_is_designed(running):
+    running.driver.delete_all_cookies()
+    running.open("?panel=design")
+    assert wait_until(lambda: "open the page with its token" in running.driver.page_source)
+    assert running.find("design-text") is None

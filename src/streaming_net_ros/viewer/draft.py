@@ -67,11 +67,13 @@ class Draft(TypedDict):
     """The outcome of a check.
 
     ``error`` is empty for a file that is right; ``line`` tells where it stands, if that is known.
+    ``missing`` is a weights file that is named and not there: the file is right, and cannot run.
     The rest is of what could be read: empty if nothing could.
     """
 
     error: str
     line: int | None
+    missing: str
     name: str
     drives: bool
     parameters: int
@@ -88,9 +90,7 @@ def check_draft(text: str, root: Path, file: str) -> Draft:
         root: the folder; a base and weights must lie below it.
         file: where it would stand in that folder.
     """
-    draft = Draft(
-        error="", line=None, name="", drives=False, parameters=0, tree=[], plans=[], svg=""
-    )
+    draft = no_draft("")
     root = root.resolve()
     try:
         _fill(draft, text, below(root, file), root)
@@ -100,6 +100,14 @@ def check_draft(text: str, root: Path, file: str) -> Draft:
     except RecursionError:
         draft["error"] = "nested too deeply to be a network file"
     return draft
+
+
+def no_draft(why: str) -> Draft:
+    """The outcome for a text of which nothing is known but an error."""
+    return Draft(
+        error=why, line=None, missing="", name="", drives=False, parameters=0, tree=[], plans=[],
+        svg="",
+    )  # fmt: skip
 
 
 def _fill(draft: Draft, text: str, path: Path, root: Path) -> None:
@@ -134,6 +142,8 @@ def _fill(draft: Draft, text: str, path: Path, root: Path) -> None:
     shapes = state_shapes(spec)
     with torch.device("meta"):
         network = StreamingNetwork(spec)
+    weights = spec.weights_path
+    draft["missing"] = "" if weights is None or weights.is_file() else str(spec.weights)
     draft["parameters"] = sum(weight.numel() for weight in network.parameters())
     draft["tree"], draft["svg"] = _tree(spec, shapes), _svg(spec, shapes)
 

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from streaming_net_ros.viewer.draft import Draft, check_draft
+from streaming_net_ros.viewer.draft import Draft, check_draft, no_draft
 
 CHECK_S = 8.0
 _START_S = 60.0  # loading torch on a busy machine
@@ -54,7 +54,7 @@ class Checker:
         with self._lock:
             process = self._running()
             if process is None:
-                return _failed("the process that checks drafts does not start")
+                return no_draft("the process that checks drafts does not start")
             request = json.dumps({"text": text, "file": file, "root": str(self._root)})
             try:
                 answer = self._asked(process, request, self._check_s)
@@ -62,7 +62,7 @@ class Checker:
                 answer = None
             if answer is None:
                 self._end()
-                return _failed(
+                return no_draft(
                     f"this takes more than {self._check_s:g} s, or more memory than there is, to "
                     "check: too large a network for this page"
                 )
@@ -127,15 +127,9 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         try:
             draft = check_draft(asked["text"], Path(asked["root"]), asked["file"])
         except MemoryError:
-            draft = _failed("too large a network for this page")
+            draft = no_draft("too large a network for this page")
         answers.write(json.dumps(draft).encode() + b"\n")
         answers.flush()
-
-
-def _failed(why: str) -> Draft:
-    return Draft(
-        error=why, line=None, name="", drives=False, parameters=0, tree=[], plans=[], svg=""
-    )
 
 
 def main() -> None:

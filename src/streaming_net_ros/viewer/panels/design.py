@@ -16,7 +16,7 @@ from typing import Any
 from nicegui import ui
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.viewer.draft import MAX_TEXT, Branch, Draft
+from streaming_net_ros.viewer.draft import MAX_TEXT, Branch, Draft, Planned, no_draft
 from streaming_net_ros.viewer.draft_process import Checker
 from streaming_net_ros.viewer.page import Page, Viewer
 from streaming_net_ros.viewer.shelf import (
@@ -30,15 +30,18 @@ from streaming_net_ros.viewer.trial import Trial
 from streaming_net_ros.viewer.watch import Watch
 
 QUIET_S = 0.5  # after the last key
+_IS_DARK = "return document.body.classList.contains('body--dark')"
 
 _CHECKERS: weakref.WeakKeyDictionary[Watch, Checker] = weakref.WeakKeyDictionary()
 _TRIALS: weakref.WeakKeyDictionary[Watch, Trial] = weakref.WeakKeyDictionary()
 _STYLE = """
+body.body--dark { color-scheme: dark; }
 .cm-editor { font-size: 12.5px; height: 100%; }
+.cm-editor, .cm-editor .cm-gutters { background: var(--well) !important; }
 .cm-line.wrong { background: color-mix(in srgb, var(--bad) 22%, transparent);
   box-shadow: inset 3px 0 0 var(--bad); }
-.design .answers td, .design .answers th { padding: 2px 12px 2px 0; text-align: left;
-  font-weight: 400; }
+.design .answers td, .design .answers th { padding: 2px 22px 2px 0; text-align: left; }
+.design .answers th { font-weight: 600; font-size: 12px; }
 .design .q-tree { font-size: 12px; }
 .design .q-tree__node-header { padding: 1px 4px; }
 """
@@ -68,7 +71,7 @@ class _Panel:
                 self._head()
                 self._editor = ui.codemirror(language="YAML", indent="  ", on_change=self._typed)
                 self._editor.classes("w-full").style("flex: 1 1 0; min-height: 0")
-                self._editor.mark("design-text")
+                self._editor.props("data-name=design-text")
             with ui.column().classes("gap-2").style("flex: 1 1 50%; height: 100%; min-width: 0"):
                 self._outcome()
         self._open(self._first_name())
@@ -83,27 +86,29 @@ class _Panel:
                 "dense options-dense"
             )
             self._choice.classes("grow").on_value_change(lambda event: self._open(event.value))
-            self._name = ui.input("file").props("dense").classes("grow num").mark("design-file")
+            self._name = (
+                ui.input("file").props("dense").classes("grow num").props("data-name=design-file")
+            )
             self._overwrite = ui.checkbox("replace").props("dense size=xs").classes("text-xs pale")
-            _button("save", "save", self._save).mark("design-save")
-            _button("drive", "play_arrow", self._start).mark("design-start").tooltip(
+            _button("save", "save", self._save).props("data-name=design-save")
+            _button("drive", "play_arrow", self._start).props("data-name=design-start").tooltip(
                 "saves, and starts it on the simulator: streaming-net view FILE --simulate"
             )
-            _button("stop", "stop", self._stop).mark("design-stop")
+            _button("stop", "stop", self._stop).props("data-name=design-stop")
 
     def _outcome(self) -> None:
         with ui.element("div").classes("card w-full"):
             with ui.row().classes("w-full items-center gap-2 no-wrap"):
                 self._dot = ui.element("div").classes("dot").style("flex: none")
-                self._told = ui.label().classes("grow text-xs").mark("design-told")
+                self._told = ui.label().classes("grow text-xs").props("data-name=design-told")
                 self._told.style("cursor: pointer; overflow-wrap: anywhere")
                 self._told.on("click", self._reveal)
             with ui.row().classes("w-full items-center gap-2 no-wrap"):
-                self._run = ui.label().classes("pale text-xs grow").mark("design-run")
+                self._run = ui.label().classes("pale text-xs grow").props("data-name=design-run")
                 self._link = ui.link("open its page", "", new_tab=True).classes("text-xs")
         with ui.element("div").classes("card w-full").style("flex: none"):
             ui.label("What it would answer, before anything runs").classes("heading")
-            self._plan = ui.html(sanitize=False).classes("w-full").mark("design-plan")
+            self._plan = ui.html(sanitize=False).classes("w-full").props("data-name=design-plan")
         with ui.element("div").classes("card w-full").style("flex: none"):
             self._graph = ui.html(sanitize=False).classes("w-full").style("height: 190px")
         with ui.element("div").classes("card w-full").style("flex: 1 1 0; overflow: auto"):
@@ -139,12 +144,22 @@ class _Panel:
     async def _refresh(self) -> None:
         """Check what was typed once the keys are quiet; tell how the trial stands."""
         self._run.text = self._trial.told
+        await self._match_theme()
         self._link.set_visibility(bool(self._trial.address))
         if self._trial.address:
             self._link.props(f'href="{self._trial.address}"')
         is_quiet = asyncio.get_running_loop().time() - self._typed_s >= QUIET_S
         if is_quiet and not self._is_checking and self._state() != self._checked:
             await self._check()
+
+    async def _match_theme(self) -> None:
+        """The editor's colours are its own: they follow those of the page."""
+        try:
+            is_dark = await ui.run_javascript(_IS_DARK, timeout=1.0)
+        except TimeoutError:  # a hidden tab answers late
+            return
+        if is_dark != (self._editor.theme == "basicDark"):
+            self._editor.theme = "basicDark" if is_dark else "basicLight"
 
     def _state(self) -> str:
         return f"{self._file}\n{self._editor.value}"
@@ -161,10 +176,7 @@ class _Panel:
                 )
             draft = await asyncio.to_thread(self._checker.check, text, file)
         except ParameterError as error:
-            draft = Draft(
-                error=str(error), line=None, name="", drives=False, parameters=0, tree=[],
-                plans=[], svg="",
-            )  # fmt: skip
+            draft = no_draft(str(error))
         finally:
             self._is_checking = False
         self._checked, self._draft = state, draft
@@ -176,6 +188,8 @@ class _Panel:
         self._dot.classes(replace=f"dot {'absent' if draft['error'] else 'running'}")
         place = f"line {line}: " if line else ""
         fine = f"{draft['name']}: right; {draft['parameters']:,} weights"
+        if draft["missing"]:
+            fine += f"; {draft['missing']} is not there: without that line they are random"
         self._told.text = f"{place}{draft['error']}" if draft["error"] else fine
         wrong = [{"kind": "line", "line": line, "class": "wrong"}] if line else []
         self._editor.decorations = wrong
@@ -222,8 +236,10 @@ class _Panel:
         except ParameterError:
             is_saved = False
         draft = await self._check()
-        if not draft["error"] and not draft["drives"]:
-            ui.notify("no output publishes a twist: it does not drive", type="negative")
+        why = "" if draft["drives"] else "no output publishes a twist: it does not drive"
+        why = f"the weights file {draft['missing']} is not there" if draft["missing"] else why
+        if why and not draft["error"]:
+            ui.notify(why, type="negative")
             return
         if draft["error"] or not (is_saved or await self._save()) or path is None:
             return
@@ -236,22 +252,26 @@ class _Panel:
 
 
 def plan_table(draft: Draft) -> str:
-    """First and full response of every output under every rollout, as HTML."""
-    rows = []
-    for plan in draft["plans"]:
-        rows.append(
-            f"<tr><th>{escape(plan['rollout'])}</th><td class='pale' colspan='2'>inference factor "
-            f"{plan['factor']}</td></tr>"
-        )
-        for answer in plan["answers"]:
-            first = f"{answer['first_frames']} frames, {answer['first_ms']:.0f} ms"
-            full = f"{answer['full_frames']} frames, {answer['full_ms']:.0f} ms"
-            rows.append(
-                f"<tr><td>{escape(answer['output'])}</td><td class='num'>{first}</td>"
-                f"<td class='num'>{full}</td></tr>"
-            )
-    head = "<tr class='pale'><th></th><th>first response</th><th>full response</th></tr>"
-    return f"<table class='answers'>{head}{''.join(rows)}</table>"
+    """First and full response of every output, a column for each rollout, as HTML."""
+    plans = draft["plans"]
+    names = "".join(f"<th>{escape(plan['rollout'])}</th>" for plan in plans)
+    rows = [f"<tr><td></td>{names}</tr>"]
+    for number, answer in enumerate(plans[0]["answers"] if plans else []):
+        for when in ("first", "full"):
+            cells = "".join(f"<td class='num'>{_when(plan, number, when)}</td>" for plan in plans)
+            name = f"{escape(answer['output'])}, {when} response"
+            rows.append(f"<tr><td>{name}</td>{cells}</tr>")
+    factors = "".join(f"<td class='num'>{plan['factor']}</td>" for plan in plans)
+    rows.append(f"<tr class='pale'><td>update steps a frame</td>{factors}</tr>")
+    return f"<table class='answers'>{''.join(rows)}</table>"
+
+
+def _when(plan: Planned, number: int, when: str) -> str:
+    answer = plan["answers"][number]
+    frames, ms = answer["first_frames"], answer["first_ms"]
+    if when == "full":
+        frames, ms = answer["full_frames"], answer["full_ms"]
+    return f"{frames} frame{'' if frames == 1 else 's'}, {ms:.0f} ms"
 
 
 def _names(tree: list[Branch]) -> list[str]:

@@ -44,15 +44,17 @@ class _Panel:
         with ui.element("div").classes("card w-full"):
             with ui.row().classes("w-full items-center gap-3 no-wrap"):
                 ui.label("Rollout").classes("heading")
-                self._told = ui.label().classes("pale text-xs grow").mark("rollout-told")
+                self._told = ui.label().classes("pale text-xs grow")
+                self._told.props("data-name=rollout-told")
                 self._pictures = _switch("pictures", value=True)
                 self._pictures.tooltip("subscribes to throttled states of all nodes")
-                self._pin = _switch("stay at this frame", value=False).mark("rollout-pin")
+                self._pin = _switch("stay at this frame", value=False)
+                self._pin.props("data-name=rollout-pin")
                 self._pin.on_value_change(lambda event: self._pinned(event.value))
                 self._back = ui.number("frames back", value=8, min=LEAST_BACK, max=MOST_BACK)
                 self._back.props("dense").style("width: 92px").classes("num")
             self._svg = ui.html(sanitize=False).classes("w-full").style("overflow-x: auto")
-            self._svg.mark("rollout")
+            self._svg.props("data-name=rollout")
             ui.label(
                 "Click a cell of an input: all that its image will influence. Click one of an "
                 "output: all that can have influenced it. A dot marks the shortest path's end."

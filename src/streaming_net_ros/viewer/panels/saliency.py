@@ -47,8 +47,9 @@ class _Panel:
             with ui.row().classes("w-full items-center gap-3 no-wrap"):
                 ui.label("Saliency").classes("heading")
                 self._choices()
-                self._told = ui.label().classes("pale text-xs grow").mark("saliency-told")
-            self._html = ui.html(sanitize=False).classes("w-full").mark("saliency")
+                self._told = ui.label().classes("pale text-xs grow")
+                self._told.props("data-name=saliency-told")
+            self._html = ui.html(sanitize=False).classes("w-full").props("data-name=saliency")
             ui.label(
                 "Gradient of one number of an answer with respect to all images that it is made "
                 "of, taken with the weights file's numbers. The inputs are heard at full rate in "
