@@ -16,6 +16,7 @@ from streaming_net_ros.network.saliency import (
     Saliency,
     computes_of,
     images_needed,
+    inputs_of,
     response_frame,
     saliency,
 )
@@ -211,6 +212,17 @@ def test_states_that_do_not_fit_are_refused(network, images):
         saliency(network, STEER, {"image": images[:0]}, 5)
     with pytest.raises(StateError, match="input of another shape"):
         saliency(network, STEER, {"image": images[:, :1]}, 5)
+
+
+def test_who_only_teaches_need_not_be_given(images):
+    given = {"type": "vector", "topic_type": "std_msgs/msg/Float64", "fields": ["data", "data"]}
+    learning = {"head": {"rule": "local", "target": "label", "delay": 2}}
+    content = {**TINY, "inputs": {**TINY["inputs"], "label": given}, "learning": learning}
+    spec = parse_network(content)
+    assert inputs_of(spec) == ("image",)
+    plain = saliency(StreamingNetwork(parse_network(TINY)).eval(), STEER, {"image": images}, 5)
+    taught = saliency(StreamingNetwork(spec).eval(), STEER, {"image": images}, 5)
+    assert torch.equal(taught.gradient, plain.gradient)
 
 
 def test_a_network_in_training_is_refused(images):

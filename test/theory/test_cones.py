@@ -9,6 +9,8 @@ from strategies import MNIST_S, POSTER, graphs, network, rollouts
 from streaming_net_ros.errors import RolloutError
 from streaming_net_ros.theory import (
     Direction,
+    Edge,
+    NetworkGraph,
     first_frames,
     future_cone,
     hybrid,
@@ -162,6 +164,14 @@ def test_a_cone_needs_a_known_node_and_a_window():
         past_cone(rollout, "w", 2.5)
     with pytest.raises(RolloutError, match="window without frames: expected a last frame from 4"):
         future_cone(rollout, "u", 4, 3)
+
+
+def test_who_only_teaches_influences_nothing():
+    edges = (Edge("image", "stem"), Edge("stem", "head"), Edge("label", "head", teaches=True))
+    rollout = streaming(NetworkGraph(edges))
+    assert past_cone(rollout, "head", 5).members == {(5, "head"), (4, "stem"), (3, "image")}
+    assert future_cone(rollout, "label", 2, 5).members == {(2, "label")}
+    assert shortest_delay(rollout, "label", "head") is None
 
 
 def test_a_first_state_is_where_the_first_images_first_arrive():

@@ -26,6 +26,7 @@ from streaming_net_ros.network.saliency import (
     Saliency,
     computes_of,
     images_needed,
+    inputs_of,
     response_frame,
     saliency,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "first_finding",
     "first_line",
     "images_needed",
+    "inputs_of",
     "inside",
     "learners_of",
     "load_weights",

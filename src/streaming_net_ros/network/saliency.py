@@ -75,6 +75,12 @@ class Saliency:
         return tuple(float(one) / total if total > 0 else 0.0 for one in sums)
 
 
+def inputs_of(spec: NetworkSpec) -> tuple[str, ...]:
+    """The inputs that states are made of: not those that only teach."""
+    heard = {edge.source for group in spec.groups for edge in group.edges}
+    return tuple(name for name in spec.inputs if name in heard)
+
+
 def computes_of(spec: NetworkSpec) -> Computes:
     """In which frames the groups of a network compute: ``every`` and ``offset``."""
     periods = spec.periods
@@ -214,13 +220,13 @@ def _check_inputs(network: StreamingNetwork, inputs: Mapping[str, Tensor]) -> No
             "a network in training mode has no one answer", where="saliency",
             remedy="call network.eval() first",
         )  # fmt: skip
-    missing = sorted(set(network.spec.inputs) - set(inputs))
+    missing = sorted(set(inputs_of(network.spec)) - set(inputs))
     lengths = {len(states) for states in inputs.values()}
     if missing or len(lengths) != 1 or 0 in lengths:
         raise StateError(
             "saliency needs equally many states of every input",
             where="saliency",
-            expected=f"{', '.join(network.spec.inputs)}: (frames, ...)",
+            expected=f"{', '.join(inputs_of(network.spec))}: (frames, ...)",
             got={name: tuple(states.shape) for name, states in inputs.items()},
         )
     for name, states in inputs.items():

@@ -151,7 +151,7 @@ def shortest_delay(rollout: Rollout, source: str, target: str) -> int | None:
         _check_node(rollout, node)
     weighted = nx.DiGraph()
     weighted.add_nodes_from(rollout.graph.nodes)
-    for key, delay in rollout.delays.items():
+    for key, delay in without_teaching(rollout).delays.items():
         weighted.add_edge(*key, delay=delay)
     try:
         frames: int = nx.dijkstra_path_length(weighted, source, target, weight="delay")

@@ -126,7 +126,8 @@ class _Drawing:
     def _edges(self) -> Iterator[str]:
         """All lines, those of the cone last: they lie above the others."""
         lit = []
-        for (source, target), delay in self.view.rollout.delays.items():
+        for edge in self.view.rollout.graph.edges:
+            (source, target), delay = edge.key, self.view.rollout.delays[edge.key]
             for frame in range(self.view.first_frame - delay, self.view.last_frame + 1):
                 then = frame + delay
                 heard = self.view.exists(frame, source) and self.view.computes(target, then)
@@ -134,7 +135,7 @@ class _Drawing:
                     continue
                 path = self._path((frame, source), (then, target))
                 # Whoever hears a state of the cone need not be in it; who is, is so by this edge.
-                if {(frame, source), (then, target)} <= self.view.lit:
+                if not edge.teaches and {(frame, source), (then, target)} <= self.view.lit:
                     lit.append(f'<path class="edge lit" d="{path}"/>')
                 elif frame in self.view.frames:
                     yield f'<path class="edge" d="{path}"/>'

@@ -10,7 +10,7 @@ import numpy as np
 from nicegui import ui
 
 from streaming_net_ros.errors import StreamingNetError
-from streaming_net_ros.network import Question
+from streaming_net_ros.network import Question, inputs_of
 from streaming_net_ros.viewer.bursts import Bursts
 from streaming_net_ros.viewer.page import Page, Viewer
 from streaming_net_ros.viewer.saliency_live import Salience
@@ -122,7 +122,7 @@ class _Panel:
 def _shared_of(viewer: Viewer) -> _Shared:
     if viewer.watch not in _SHARED:
         formats = viewer.watch.formats
-        inputs = {name: formats[name] for name in viewer.spec.inputs}
+        inputs = {name: formats[name] for name in inputs_of(viewer.spec)}
         _SHARED[viewer.watch] = _Shared(
             Salience(viewer.spec, viewer.rollout, viewer.weights),
             Bursts(viewer.link, inputs, viewer.watch.grid),
