@@ -56,6 +56,13 @@ def test_a_row_of_two_inputs_ends_where_both_have_come_to():
     }  # fmt: skip
 
 
+def test_pages_that_need_fewer_frames_take_the_end_of_a_longer_row():
+    row = Row(9, {"image": np.arange(5)})
+    assert row.last(2).states["image"].tolist() == [3, 4]
+    assert row.last(2).newest_frame == 9
+    assert row.last(6) is None
+
+
 def test_a_silent_frame_begins_a_row_anew():
     row = InputRow(("image",))
     for frame, values in ((0, np.ones(1)), (1, None), (2, np.ones(1))):

@@ -46,6 +46,12 @@ class Row:
     newest_frame: int
     states: Mapping[str, NDArray[Any]]
 
+    def last(self, count: int) -> Row | None:
+        """The last so many frames of it; None if it has fewer."""
+        if any(len(states) < count for states in self.states.values()):
+            return None
+        return Row(self.newest_frame, {name: s[-count:] for name, s in self.states.items()})
+
 
 class InputRow:
     """The last states of some inputs, as far as no frame is missing between them.
@@ -99,27 +105,33 @@ class Bursts:
         self._row = InputRow(tuple(inputs))
         self._newest: Row | None = None
         self._subscriptions: list[Any] = []
-        self._asked_s = self._done_s = -1e9
-        self._count = 1
+        self._done_s = -1e9
+        self._asked_s: dict[int, float] = {}  # when, by how many frames were asked for
 
     def ask(self, count: int) -> Row | None:
         """The newest whole row of so many frames, if there is one; it may be a few seconds old."""
         with self._lock:
-            self._asked_s, self._count = time.monotonic(), count
+            self._asked_s[count] = time.monotonic()
             newest = self._newest
         self._link.post(self._look_after)
-        is_right = newest is not None and len(next(iter(newest.states.values()))) == count
-        return newest if is_right else None
+        return None if newest is None else newest.last(count)
 
     @property
     def is_hearing(self) -> bool:
         """Whether the inputs are subscribed to now."""
         return bool(self._subscriptions)
 
+    def _wanted(self) -> int:
+        """The most frames that anybody has asked for lately; 0 if nobody has."""
+        now_s = time.monotonic()
+        with self._lock:
+            return max(
+                (n for n, at_s in self._asked_s.items() if now_s - at_s < LINGER_S), default=0
+            )
+
     def _look_after(self, node: Node) -> None:
         """Begin or end a burst. On the link's thread."""
-        now_s = time.monotonic()
-        is_wanted = now_s - self._asked_s < LINGER_S and now_s - self._done_s >= REST_S
+        is_wanted = self._wanted() > 0 and time.monotonic() - self._done_s >= REST_S
         if is_wanted and not self._subscriptions:
             self._subscriptions = [
                 node.create_subscription(
@@ -141,12 +153,13 @@ class Bursts:
         if values is not None:
             values = _shaped(values, self._inputs[name].shape).copy()  # the message is lent
         self._row.add(name, self._grid.frame_at(told.stamp_ns), values)
-        whole = self._row.whole(self._count)
+        wanted = self._wanted()
+        whole = self._row.whole(wanted) if wanted else None
         if whole is not None:
             with self._lock:
                 self._newest = whole
             self._done_s = time.monotonic()
-        if whole is not None or time.monotonic() - self._asked_s >= LINGER_S:
+        if whole is not None or not wanted:
             self._link.post(self._look_after)
 
 

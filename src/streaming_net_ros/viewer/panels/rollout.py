@@ -84,7 +84,7 @@ class _Panel:
         if now is None:
             self._told.text = "waiting for a frame"
             return
-        if back is not None and LEAST_BACK <= back <= MOST_BACK:
+        if isinstance(back, int | float) and LEAST_BACK <= back <= MOST_BACK:
             self._window.back = int(back)
         if now < self._newest:  # a reset or a snapshot: the same frames come again
             self._thumbnails.clear()

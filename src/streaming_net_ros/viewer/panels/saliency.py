@@ -83,7 +83,9 @@ class _Panel:
     def _question(self) -> tuple[Question, str]:
         output = self._output.value
         fields = self._shared.salience.fields(output)
-        element = self._field.value if fields else int(self._element.value or 0)
+        typed = self._element.value  # whatever a client sends
+        number = int(typed) if isinstance(typed, int | float) and abs(typed) < 1 << 31 else 0
+        element = self._field.value if fields else number
         return Question(output, element, self._camera.value), fields.get(element, f"[{element}]")
 
     async def _refresh(self) -> None:
