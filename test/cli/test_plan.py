@@ -420,3 +420,21 @@ def test_importing_the_verb_loads_no_torch_no_ros_and_no_matplotlib():
                           env={"PYTHONPATH": "src"}, check=True,
                           cwd=Path(__file__).parents[2])  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name, tip", [("drive", ("head", 8)), ("image", ("image", 0))])
+def test_a_cone_can_be_drawn_alone(told, write, tmp_path, name, tip):
+    picture = tmp_path / "cone.svg"
+    told(write(TINY), "--cone", name, "--picture", picture, "--frames", 9)
+    (marks,) = re.findall(
+        r'class="cell ([^"]*tip[^"]*)" data-node="(\w+)" data-frame="(\d+)"', picture.read_text()
+    )
+    assert (marks[1], int(marks[2])) == tip
+
+
+def test_a_cone_of_nothing_or_without_a_picture_is_refused(refused, write, tmp_path):
+    path = write(TINY)
+    assert "--cone: a cone is a picture" in refused(path, "--cone", "drive")
+    assert "--cone: a cone is a picture" in refused(path, "--cone", "drive", "--picture", "x.png")
+    told = refused(path, "--cone", "stem", "--picture", tmp_path / "cone.svg")
+    assert "no such output or input of tiny: expected one of drive, features, image" in told

@@ -111,6 +111,13 @@ def test_inputs_and_outputs_can_be_chosen_and_nothing_else():
     assert {node for _, node in having(draw_rollout(view), "choice")} == {"image", "head", "stem"}
 
 
+def test_a_file_of_its_own_has_plain_colours():
+    view = RolloutView(PILOT, 0, 4, now=2, cone=past_cone(PILOT, "head", 4))
+    text = draw_rollout(view, is_file=True)
+    assert "var(" not in text and "color-mix" not in text
+    assert cells(text) == cells(draw_rollout(view))
+
+
 def test_names_cannot_break_out_of_the_picture():
     hostile = '<script>alert("&\'")</script>'
     rollout = streaming(NetworkGraph((Edge("image", hostile), Edge(hostile, "head"))))

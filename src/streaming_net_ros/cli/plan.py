@@ -26,7 +26,7 @@ from streaming_net_ros.cli.plan_data import (
 )
 from streaming_net_ros.cli.plan_text import print_plan
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.theory import format_table
+from streaming_net_ros.theory import format_table, future_cone, past_cone
 
 MAX_WIDTH = 100
 
@@ -57,6 +57,14 @@ def plan(
         str | None,
         typer.Option(metavar="NAME", help="Output whose light cone is drawn; default the first."),
     ] = None,
+    cone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --picture FILE.svg: draw only the first rollout's frames, and in them what "
+            "can influence the output NAME, or what the first image of the input NAME influences.",
+        ),
+    ] = None,
     frames: Annotated[
         int | None,
         typer.Option(
@@ -76,11 +84,15 @@ def plan(
         raise ParameterError(
             "not a kind of picture", where="--picture", expected=".svg or .png", got=str(picture)
         )
+    if cone is not None and (picture is None or picture.suffix.lower() != ".svg"):
+        raise ParameterError("a cone is a picture", where="--cone", expected="--picture FILE.svg")
     # The table is for one rollout: what is compared by default would not read back.
     choices: Sequence[str | None] = rollout or ([None] if table else [])
     planned = make_plan(network, choices, frames, rate_hz)
     drawn = _output_to_draw(planned, output)
-    if picture is not None:
+    if picture is not None and cone is not None:
+        _write(picture, _cone_picture(planned, cone))
+    elif picture is not None:
         from streaming_net_ros.cli.plan_picture import draw_plan, save_picture  # matplotlib
 
         save_picture(draw_plan(planned, drawn), picture)
@@ -108,3 +120,34 @@ def _output_to_draw(planned: Plan, output: str | None) -> str:
             got=output,
         )
     return output
+
+
+def _cone_picture(planned: Plan, name: str) -> str:
+    """The rollout view of the first rollout, with the cone of an output or an input lit."""
+    from streaming_net_ros.network import computes_of
+    from streaming_net_ros.viewer.rollout_picture import draw_rollout
+    from streaming_net_ros.viewer.rollout_view import MAX_COLUMNS, RolloutView
+
+    spec, rollout = planned.spec, next(iter(planned.rollouts.values()))
+    last, computes = min(planned.frames, MAX_COLUMNS) - 1, computes_of(spec)
+    if name in spec.outputs:
+        lit = past_cone(rollout, spec.outputs[name].group, last, 0, computes)
+    elif name in spec.inputs:
+        lit = future_cone(rollout, name, 0, last, computes)
+    else:
+        raise ParameterError(
+            f"no such output or input of {spec.name}", where="--cone",
+            expected=f"one of {', '.join([*spec.outputs, *spec.inputs])}", got=name,
+        )  # fmt: skip
+    outputs = {output: given.group for output, given in spec.outputs.items()}
+    view = RolloutView(rollout, 0, last, cone=lit, outputs=outputs, computes=computes)
+    return draw_rollout(view, is_file=True)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ParameterError(
+            "cannot write the picture", where=str(path), got=error.strerror or str(error)
+        ) from None

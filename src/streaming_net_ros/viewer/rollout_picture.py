@@ -10,6 +10,7 @@ all that a page needs to make it an object to click on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 
@@ -27,9 +28,7 @@ CHARACTER, SMALL = 7.6, 5.6  # widths, of a node's name and of its outputs
 # Orange and blue are of Okabe and Ito's palette, as in the plan's picture: told apart by all kinds
 # of colour vision.
 STYLE = """
-.sn-rollout { font: 12px system-ui, sans-serif; --cone: #e69f00; --mark: #d55e00;
-  --dot: #2f8fd8; --thread: color-mix(in srgb, var(--pale, #8a8a8a) 45%, transparent);
-  width: 100%; min-width: 900px; max-width: 1700px; height: auto; }
+.sn-rollout { font: 12px system-ui, sans-serif; }
 .sn-rollout text { fill: var(--ink, #222); }
 .sn-rollout .frame { font: 11px var(--mono, ui-monospace, monospace); text-anchor: middle; }
 .sn-rollout .name { text-anchor: end; font-weight: 600; }
@@ -53,10 +52,31 @@ STYLE = """
 .sn-rollout .first { fill: var(--dot); stroke: var(--card, #fff); }
 """
 
+_ON_A_PAGE = """
+.sn-rollout { --cone: #e69f00; --mark: #d55e00; --dot: #2f8fd8;
+  --thread: color-mix(in srgb, var(--pale, #8a8a8a) 45%, transparent);
+  width: 100%; min-width: 900px; max-width: 1700px; height: auto; }
+"""
+_PLAIN = {
+    "color-mix(in srgb, var(--cone) 32%, #fff)": "#f7e0b0",
+    "var(--thread)": "#cfcfcf", "var(--cone)": "#e69f00", "var(--mark)": "#d55e00",
+    "var(--dot)": "#2f8fd8",
+}  # fmt: skip
 
-def draw_rollout(view: RolloutView) -> str:
-    """The picture as SVG text, safe to be put into a page: every name in it is escaped."""
-    return _Drawing(view).svg()
+
+def draw_rollout(view: RolloutView, *, is_file: bool = False) -> str:
+    """The picture as SVG text, safe to be put into a page: every name in it is escaped.
+
+    Args:
+        view: what is drawn.
+        is_file: for a file of its own: plain colours, which every program knows.
+    """
+    style = _ON_A_PAGE + STYLE
+    if is_file:
+        style = re.sub(r"var\(--[\w-]+, ([^()]+)\)", r"\1", STYLE)
+        for name, colour in _PLAIN.items():
+            style = style.replace(name, colour)
+    return _Drawing(view).svg(style)
 
 
 class _Drawing:
@@ -72,12 +92,12 @@ class _Drawing:
         self.width = self.left + max(key, PITCH * len(view.frames) + 6)
         self.height = TOP + ROW * len(view.nodes) + FOOT
 
-    def svg(self) -> str:
+    def svg(self, style: str) -> str:
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="sn-rollout" role="img" '
             f'width="{self.width:g}" height="{self.height:g}" '
             f'viewBox="0 0 {self.width:g} {self.height:g}">',
-            f"<style>{STYLE}</style>",
+            f"<style>{style}</style>",
             *self._columns(),
             *self._names(),
             *self._edges(),
