@@ -292,48 +292,64 @@ def report_of(
 
 def draw(report: Report) -> Any:
     """The error of the steering over time, a panel for each camera; and how far aside."""
-    from picture import COMPOSED, FAINT, INK, NAIVE, legend_above, new_figure
+    from picture import legend_above, new_figure
 
-    plan = Plan(**report.details["plan"])
     cameras = list(dict.fromkeys(row["camera"] for row in report.rows))[1:]
     figure = new_figure("A changed camera, and a driver who teaches while it streams",
                         told(report.machine), 2.6 * len(cameras) + 0.8, 5.2)  # fmt: skip
-    axes = figure.subplots(2, len(cameras), sharey="row", squeeze=False,
-                           gridspec_kw={"height_ratios": (1.5, 1)})  # fmt: skip
-    kinds = [("camera as trained", AS_TRAINED, INK), ("changed, no learning", OFF, NAIVE),
-             ("changed, taught", TAUGHT, COMPOSED)]  # fmt: skip
-    rows = {(row["camera"], row["learning"]): row for row in report.rows}
-    for number, camera in enumerate(cameras):
-        upper, lower = axes[0, number], axes[1, number]
-        upper.axvspan(plan.before_s, plan.before_s + plan.teach_s, color="#FFF3C4", lw=0)
-        upper.text(plan.before_s + plan.teach_s / 2, 0.985, "driver", ha="center", va="top",
-                   fontsize=8, color="#7A6100", transform=upper.get_xaxis_transform())  # fmt: skip
-        for place, (label, rule, colour) in enumerate(kinds):
-            pair = (AS_TRAINED, OFF) if rule == AS_TRAINED else (camera, rule)
-            error = _smooth(report.details["error"]["/".join(pair)])
-            times = np.arange(len(error)) / RATE_HZ
-            upper.plot(times, error, color=colour, label=label, lw=1.5)
-            bars = lower.bar(place, rows[pair]["aside_cm"], 0.72, color=colour)
-            left = rows[pair]["left_per_minute"]
-            lower.bar_label(bars, [f"{rows[pair]['aside_cm']:.1f}"
-                                   + (f"\nleft {left:.1f}/min" if left else "")],
-                            fontsize=7.5, padding=2)  # fmt: skip
+    axes = figure.subplots(2, len(cameras), squeeze=False,
+                           gridspec_kw={"height_ratios": (1.6, 1)})  # fmt: skip
+    for camera, (upper, lower) in zip(cameras, axes.T, strict=True):
         upper.set_title(CAMERAS[camera].text, fontsize=9)
-        upper.set(xlabel="time (s)", ylim=(0, None), xlim=(0, plan.frames / RATE_HZ))
-        upper.grid(color=FAINT, lw=0.6)
-        lower.set_xticks([])
-        lower.margins(y=0.28)
-    axes[0, 0].set_ylabel("error of the steering\n(mean of 3 s)")
-    axes[1, 0].set_ylabel("afterwards: aside (cm)")
+        _draw_curves(upper, report, camera)
+        _draw_bars(lower, report, camera)
+    axes[0, 0].set_ylabel("error of the steering\n(mean of 5 s and all tracks)")
+    axes[1, 0].set_ylabel("afterwards, alone: aside\n(cm); times off the track")
     legend_above(figure, axes[0, 0])
     return figure
 
 
+def _kinds(camera: str) -> list[tuple[str, tuple[str, str], str]]:
+    """What is drawn: its name, its rows, its colour."""
+    from picture import COMPOSED, INK, NAIVE
+
+    return [("camera as trained", (AS_TRAINED, OFF), INK),
+            ("changed, no learning", (camera, OFF), NAIVE),
+            ("changed, taught", (camera, TAUGHT), COMPOSED)]  # fmt: skip
+
+
+def _draw_curves(axes: Any, report: Report, camera: str) -> None:
+    from picture import FAINT
+
+    plan = Plan(**report.details["plan"])
+    axes.axvspan(plan.before_s, plan.before_s + plan.teach_s, color="#FFF3C4", lw=0)
+    axes.text(plan.before_s + plan.teach_s / 2, 0.985, "driver", ha="center", va="top",
+              fontsize=8, color="#7A6100", transform=axes.get_xaxis_transform())  # fmt: skip
+    for label, pair, colour in _kinds(camera):
+        error = _smooth(report.details["error"]["/".join(pair)])
+        axes.plot(np.arange(len(error)) / RATE_HZ, error, color=colour, label=label, lw=1.5)
+    axes.margins(y=0.12)
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="time (s)", xlim=(0, plan.frames / RATE_HZ))
+    axes.grid(color=FAINT, lw=0.6)
+
+
+def _draw_bars(axes: Any, report: Report, camera: str) -> None:
+    rows = {(row["camera"], row["learning"]): row for row in report.rows}
+    for place, (_, pair, colour) in enumerate(_kinds(camera)):
+        aside_cm, left = rows[pair]["aside_cm"], rows[pair]["left_per_minute"]
+        bars = axes.bar(place, aside_cm, 0.72, color=colour)
+        text = f"{aside_cm:.1f}" + (f"\noff {left:.1f}/min" if left else "")
+        axes.bar_label(bars, [text], fontsize=7.5, padding=2)
+    axes.set_xticks([])
+    axes.margins(y=0.32)
+
+
 def _smooth(values: list[float]) -> NDArray[np.float64]:
-    """The mean of the last three seconds, of as many as there are."""
+    """The mean of the last five seconds, of as many as there are."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     last = np.arange(1, len(total))
-    first = np.maximum(0, last - 3 * RATE_HZ)
+    first = np.maximum(0, last - 5 * RATE_HZ)
     return np.asarray((total[last] - total[first]) / (last - first))
 
 
