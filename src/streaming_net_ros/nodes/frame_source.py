@@ -259,7 +259,8 @@ class FrameSource(MemberNode):
         self._watchdog.fed()
         # The intake's capture time: an image without a stamp is captured on arrival.
         image = {name: (payload, fed.captured_ns) for name, (payload, _) in fed.image.items()}
-        payloads = {**image, **{n: given for n, given in beside.items() if given is not None}}
+        # The image last: whoever hears both begins with it, and finds the others there.
+        payloads = {**{n: given for n, given in beside.items() if given is not None}, **image}
         clocked_ns = None if self._is_lockstep else fed.clocked_ns
         return partial(self._feed, self._intake, fed.frame, payloads, clocked_ns)
 
