@@ -22,7 +22,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,22 @@ _BROWSER = (
 )  # fmt: skip
 
 
+def cpu_s(pids: Iterable[int]) -> float:
+    """User and system time of processes so far."""
+    told = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(one[11]) + int(one[12]) for one in told) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def viewer(path: Path) -> Iterator[int]:
-    """The viewer's process; gives its port."""
+def viewer(path: Path) -> Iterator[tuple[int, int]]:
+    """The viewer's process; gives its port and its id."""
     command = [sys.executable, "-m", f"{PACKAGE}.cli.app", "view", str(path), "--port", "0"]
     command += ["--namespace", NAMESPACE]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     try:
         line = child.stdout.readline()
-        yield int(line.partition("127.0.0.1:")[2].partition("/")[0])
+        yield int(line.partition("127.0.0.1:")[2].partition("/")[0]), child.pid
     finally:
         child.send_signal(signal.SIGINT)
         child.wait()
@@ -147,16 +153,35 @@ def serve_clients(port: int, count: int, nodes: list[str]) -> None:
     signal.pause()
 
 
-def measured(host: Host, camera: Camera, nodes: list[str], seconds: float) -> dict[str, Any]:
-    """A stretch: images that left, how soon each was answered, and how many states were heard."""
+def measured(
+    host: Host, camera: Camera, nodes: list[str], pids: tuple[list[int], int], seconds: float
+) -> dict[str, Any]:
+    """A stretch: images, how soon each was answered, states that were heard, processor time.
+
+    Args:
+        host: of this process.
+        camera: of the network.
+        nodes: whose states may be heard.
+        pids: the network's processes, and the viewer's.
+        seconds: how long.
+    """
+    network, page_pid = pids
+    before = cpu_s(network), cpu_s([page_pid])
     first, begun_s = len(camera.sent), time.monotonic()
     host.spin(lambda: False, seconds)
     images, taken_s = camera.sent[first:], time.monotonic() - begun_s
+    network_s, viewer_s = cpu_s(network) - before[0], cpu_s([page_pid]) - before[1]
     heard = sum(camera.count_subscribers(topics.throttled(node)) > 0 for node in nodes)
     host.spin(lambda: False, 1.0)  # what is under way comes out
     latency_ms = [camera.latency_ms.get(at) for at in images]
     answered = sum(ms is not None for ms in latency_ms)
-    return {"latency_ms": latency_ms, "rate_hz": answered / taken_s, "states_heard": heard}
+    return {
+        "latency_ms": latency_ms,
+        "rate_hz": answered / taken_s,
+        "states_heard": heard,
+        "cpu_ms": 1e3 * network_s / len(images),
+        "viewer_percent": 100 * viewer_s / taken_s,
+    }
 
 
 def row_of(kind: str, rounds: list[dict], nobody: dict[str, Any] | None) -> dict[str, Any]:
@@ -170,6 +195,8 @@ def row_of(kind: str, rounds: list[dict], nobody: dict[str, Any] | None) -> dict
         "latency_p50_ms": quantile(latency_ms, 0.5),
         "latency_p99_ms": quantile(latency_ms, 0.99),
         "answered_percent": 100 * len(latency_ms) / len(taken),
+        "cpu_a_frame_ms": sum(one["cpu_ms"] for one in rounds) / len(rounds),
+        "viewer_of_a_core_percent": sum(one["viewer_percent"] for one in rounds) / len(rounds),
     }
     base = nobody or row
     for name in ("rate", "latency_p99"):
@@ -207,7 +234,7 @@ def take_turns(
     )  # fmt: skip
     taken: dict[str, list[dict]] = {}
     arguments_of_host = ["--ros-args", "-r", f"__ns:=/{NAMESPACE}"]
-    with Children(shares), Host(arguments_of_host, handles_signals=False) as host:
+    with Children(shares) as children, Host(arguments_of_host, handles_signals=False) as host:
         camera = Camera(host, spec, rate_hz)
         host.add(camera)
         if not host.spin(lambda: len(camera.latency_ms) > 0, _START_S):
@@ -216,7 +243,8 @@ def take_turns(
         def settle() -> None:
             host.spin(lambda: False, 2 * _SETTLE_S)
 
-        with viewer(path) as port:
+        with viewer(path) as (port, pid):
+            pids = (list(children.pids.values()), pid)
             kinds = {
                 NOBODY: ExitStack,
                 "a page, six states": lambda: page(port),
@@ -228,7 +256,9 @@ def take_turns(
                 for kind in order:
                     with kinds[kind]():
                         settle()
-                        taken.setdefault(kind, []).append(measured(host, camera, nodes, seconds))
+                        taken.setdefault(kind, []).append(
+                            measured(host, camera, nodes, pids, seconds)
+                        )
     return {kind: taken[kind] for kind in kinds}
 
 
