@@ -207,9 +207,10 @@ def row_of(kind: str, rounds: list[dict], nobody: dict[str, Any] | None) -> dict
 
 def draw(report: Report) -> Any:
     """Latency of every answer, as the share of images that were answered within it."""
+    from matplotlib.ticker import LogLocator, NullLocator
     from picture import COMPOSED, INK, NAIVE, ONE_NODE, STATESTREAM, legend_above, new_figure
 
-    figure = new_figure("From capture to first response, by who looks", told(report.machine), 7.5)
+    figure = new_figure("From capture to first response, by who looks", told(report.machine), 9.5)
     axes = figure.subplots()
     colours = (ONE_NODE, COMPOSED, STATESTREAM, NAIVE)
     for (kind, taken), colour in zip(report.details["latency_ms"].items(), colours, strict=True):
@@ -219,6 +220,9 @@ def draw(report: Report) -> Any:
     axes.axhline(99, color=INK, linewidth=0.6, linestyle=":")
     axes.set(xlabel="latency (ms)", ylabel="images answered (%)", ylim=(0, 101))
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     legend_above(figure, axes)
     return figure
 
