@@ -87,6 +87,12 @@ def replayed_answers(path, ledger):
     ]
 
 
+def stamp_of(stamp_ns):
+    from builtin_interfaces.msg import Time
+
+    return Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+
+
 def changes_in(path):
     return [line for line in read_ledger([path])[1] if isinstance(line, ChangeLine)]
 
@@ -413,6 +419,12 @@ def test_who_looks_on_gets_throttled_states(path, namespace):
         robot.look(20)
         assert robot.hears(robot.sent)
         assert len(shown) == 2  # the next ones are due in ten seconds
+        for name in ("stem", "frame_source"):
+            assert robot.set(name, throttle_hz=1000.0) == []
+        container._by_name["stem"]._telling._looked_at._due_s = 0.0  # as if they were over
+        last = FrameGrid(30).nearest_frame(START_NS) + robot.sent
+        assert robot.host.spin(lambda: len(shown) == 3, 10)  # the newest comes without another
+        assert shown[-1].header.stamp == stamp_of(FrameGrid(30).stamp_ns(last))
         (state,) = [m for m in shown if m.encoding == "32FC8"][:1]
         told = read_state(state, container.formats["stem"])
         assert isinstance(told.origin, Origin) and told.payload.size == 8 * 6 * 8

@@ -25,6 +25,7 @@ from streaming_net_ros.frames import Companion, FlowWindow, Intake, Offer, Origi
 from streaming_net_ros.frames.ledger import InputLine, system_ns
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network import ImageInput
+from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.network.snapshot import read_source, save_source
 from streaming_net_ros.network.upload import uploader_to
 from streaming_net_ros.nodes import topics
@@ -296,8 +297,9 @@ class FrameSource(MemberNode):
                 if intake is not self._intake:
                     return
                 container.deliver(name, frame, batch, origin)
-            if self._looked_at[name].takes_turn():
-                self._looked_at[name].send(payload, stamp_ns, origin)
+            shown = from_payload(torch.from_numpy(payload), form.shape)
+            if self._looked_at[name].take(shown, stamp_ns, origin):
+                self._looked_at[name].send()
         with container.pool.lock:
             if intake is not self._intake:
                 return
@@ -366,6 +368,8 @@ class FrameSource(MemberNode):
         """Match peers before the first frame; name who stands still after it."""
         if not self.is_active:
             return
+        for shown in self._looked_at.values():
+            shown.look()
         if not self._is_matched:
             self._is_matched = all(
                 self.container.peers.are_matched(self, name, sender)

@@ -22,9 +22,8 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from streaming_net_ros.errors import TransportError
-from streaming_net_ros.frames import Arrival, FrameTally, Job, Origin
+from streaming_net_ros.frames import Arrival, FrameTally, Job
 from streaming_net_ros.launching import FRAME_SOURCE
-from streaming_net_ros.network.layout import to_payload
 from streaming_net_ros.network.measured import edge_name, group_name, measured_names
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.debug import DebugTopics
@@ -129,9 +128,8 @@ class Telling:
         if self._line is not None or self._hears_progress or self.debug.is_heard:
             numbers = self._numbers(job, inputs, work_ns) if self.debug.is_heard else {}
             self._untold.append(Aside(self._tell, stamp_ns, numbers, self._untold))
-        if self._looked_at.takes_turn():
-            show = Aside(self._show, batch, stamp_ns, job.origin, self._untold)
-            self._untold.append(show)
+        if self._looked_at.take(batch, stamp_ns, job.origin):
+            self._untold.append(Aside(self._show, self._untold))
 
     def next_task(self) -> Task | None:
         """What is to be told next, if nothing is being told."""
@@ -141,7 +139,8 @@ class Telling:
         return self._untold.popleft()
 
     def look(self) -> None:
-        """Executor thread: get a line to the frame source, if it is on this host."""
+        """Executor thread: show what waits, and get a line to the frame source of this host."""
+        self._looked_at.look()
         is_wanted = self._line is None and self._container.may_have_line_to(FRAME_SOURCE)
         if not is_wanted or time.monotonic() < self._no_question_until_s:
             return
@@ -182,12 +181,9 @@ class Telling:
                     self.debug.tell(name, value, stamp_ns)
         self._told(run)
 
-    def _show(self, batch: Tensor | None, stamp_ns: int, origin: Origin, run: deque[Task]) -> None:
+    def _show(self, run: deque[Task]) -> None:
         """Worker thread: a state for whoever looks on."""
-        with self._at_it:
-            if not self._is_released:
-                payload = None if batch is None else to_payload(batch.cpu()).numpy()
-                self._looked_at.send(payload, stamp_ns, origin)
+        self._looked_at.send()
         self._told(run)
 
     def _told(self, run: deque[Task]) -> None:

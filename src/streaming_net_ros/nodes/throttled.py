@@ -1,21 +1,24 @@
-"""States for whoever looks on: ``state/<node>/throttled``, a few a second.
+"""States for whoever looks on: ``state/NODE/throttled``, a few a second.
 
 What the network itself hears leaves every frame, whole and reliably. A page, a plotter or a human
 needs a few states a second: they get those here, best effort, and cost the network nothing while
-nobody looks. (As ``topic_tools throttle`` does it, without making what is then thrown away.)
+nobody looks. (As ``topic_tools throttle`` does it, without making what is then thrown away.) The
+newest state always comes, if late: a network that was paused is seen as it stands.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import Image
+from torch import Tensor
 
 from streaming_net_ros.frames import Origin
+from streaming_net_ros.network.layout import to_payload
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.nodes.live import LiveParameters
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
 
 _ROW = Row(5.0, "state/NODE/throttled has at most so many states a second (Hz)", 0.1, 1000)
+_Shown = tuple[Tensor | None, int, Origin]  # state or silence, stamp, what it is made of
 
 
 class Throttle:
@@ -46,7 +50,7 @@ class Throttle:
 
 
 class Throttled:
-    """The throttled states of one node. Used by one worker at a time.
+    """The throttled states of one node. Any thread.
 
     Args:
         node: that publishes.
@@ -66,22 +70,47 @@ class Throttled:
             qos_overriding_options=topics.overridable(),
         )
         self._is_looked_at = Listeners(self._states, fresh_s=0.1)
+        self._lock = threading.Lock()
         self._due_s = 0.0
+        self._newest: _Shown | None = None  # that has not been sent
+        self._has_ended = False
 
-    def takes_turn(self) -> bool:
-        """Does somebody look on, and is it time? ``send`` must follow."""
-        now_s = time.monotonic()
-        is_turn = now_s >= self._due_s and bool(self._is_looked_at)
-        if is_turn:
-            self._due_s = now_s + 1 / self._throttle.hz
-        return is_turn
+    def take(self, state: Tensor | None, stamp_ns: int, origin: Origin) -> bool:
+        """The newest state is there; None: silence.
 
-    def send(self, payload: NDArray[Any] | None, stamp_ns: int, origin: Origin) -> None:
-        """Publish a state; see ``StateSender.send``."""
-        message = Image()
-        write_state(message, self._form, payload, stamp_ns, origin)
-        self._states.publish(message)
+        Returns:
+            True if ``send`` shall be called now; otherwise it is kept until the next state, or
+            until ``look`` finds that its time has come.
+        """
+        if not self._is_looked_at:
+            self._newest = None
+            return False
+        self._newest = (state, stamp_ns, origin)
+        return self._is_due()
+
+    def look(self) -> None:
+        """Executor thread, now and then: send what waits, if it is time."""
+        if self._newest is not None and self._is_due():
+            self.send()
+
+    def send(self) -> None:
+        """Publish the newest state, unless that was done."""
+        with self._lock:
+            newest, self._newest = self._newest, None
+            if newest is None or self._has_ended:
+                return
+            self._due_s = time.monotonic() + 1 / self._throttle.hz
+            state, stamp_ns, origin = newest
+            payload = None if state is None else to_payload(state.cpu()).numpy()
+            message = Image()
+            write_state(message, self._form, payload, stamp_ns, origin)
+            self._states.publish(message)
 
     def destroy(self) -> None:
         """Leave the topic."""
-        self._node.destroy_publisher(self._states)
+        with self._lock:
+            self._has_ended = True
+            self._node.destroy_publisher(self._states)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() >= self._due_s
