@@ -218,6 +218,27 @@ def test_gains_and_scalars_hold_from_the_frame_that_the_ledger_tells(path, names
     assert got == replayed_answers(path, ledger)
 
 
+def test_noise_is_drawn_alike_offline_and_in_a_replay(path, namespace, tmp_path):
+    ledger = tmp_path / "run.ledger"
+    with composed(path, namespace, ledger=ledger) as (_, robot):
+        robot.look(4)
+        assert robot.hears(4)
+        assert robot.set("deep", noise=0.5) == []
+        robot.look(4)
+        assert robot.hears(8)
+        got = answers_of(robot)
+    (told,) = changes_in(ledger)
+    first = FrameGrid(30).nearest_frame(START_NS)
+
+    def change(rollout, network, image):
+        if image == first + 4:
+            network.group("deep").noise = 0.5
+
+    assert told.name == "noise"
+    assert got == offline_answers(path, 8, change) != offline_answers(path, 8)
+    assert got == replayed_answers(path, ledger)
+
+
 def test_changes_are_told_on_a_topic_with_their_frame(path, namespace):
     from diagnostic_msgs.msg import DiagnosticArray
 

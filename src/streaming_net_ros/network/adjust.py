@@ -1,9 +1,9 @@
-"""What can be changed of a group between two frames: gains of its edges, scalars, weights.
+"""What can be changed of a group between two frames: gains of edges, scalars, noise, weights.
 
 A change has a name and a value, as a ROS parameter and a line of the ledger have, so that a node
-and a replay make it alike: ``edge.SOURCE.gain``, ``scalar.PATH`` and ``weights``. It is checked
-first and takes effect when it is applied. What is held or silenced is no change of the group: see
-``frames.lesion``. Nor is what it learns: see ``online``.
+and a replay make it alike: ``edge.SOURCE.gain``, ``scalar.PATH``, ``noise`` and ``weights``. It is
+checked first and takes effect when it is applied. What is held or silenced is no change of the
+group: see ``frames.lesion``. Nor is what it learns: see ``online``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from streaming_net_ros.network.weights import (
 )
 
 WEIGHTS = "weights"
+NOISE = "noise"
 LEARNING = "learning"
 _UNUSED = {"p", "momentum", "init"}  # dropout, running statistics, beginnings: of training alone
 Value = float | str
@@ -67,10 +68,14 @@ class Adjustable:
     def numbers(self) -> dict[str, float]:
         """Every number that can be changed, by name, with its value now."""
         gains = {gain_name(s): self._group.gains.get(s, 1.0) for s in self._group.sources}
-        return gains | {
-            f"scalar.{path}": float(getattr(layer, attribute))
-            for path, (layer, attribute) in self._scalars.items()
-        }
+        return (
+            gains
+            | {NOISE: self._group.noise}
+            | {
+                f"scalar.{path}": float(getattr(layer, attribute))
+                for path, (layer, attribute) in self._scalars.items()
+            }
+        )
 
     def checked(self, name: str, value: Value) -> Change:
         """A change that can be applied.
@@ -89,9 +94,13 @@ class Adjustable:
             )
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise ParameterError("not a number", where=where, expected="finite", got=value)
+        if name == NOISE and value < 0:
+            raise ParameterError("noise below zero", where=where, expected=">= 0", got=value)
         return Change(name, float(value), "", self._setting(name, float(value)))
 
     def _setting(self, name: str, value: float) -> Callable[[], None]:
+        if name == NOISE:
+            return partial(setattr, self._group, "noise", value)
         kind, _, path = name.partition(".")
         if kind == "scalar":
             layer, attribute = self._scalars[path]

@@ -31,6 +31,8 @@ class LayerGroup(nn.Module):
         sources: the names of its sources, in the file's order of edges.
         shape: its state's shape, (channels, height, width) or (features,).
         dtype: its state's dtype as it is handed on.
+        noise: standard deviation of the noise on its state (``noise``); it is added by whoever
+            knows the frame.
         gains: factors by which what edges bring is multiplied, by source; none where it is 1.
     """
 
@@ -41,6 +43,7 @@ class LayerGroup(nn.Module):
         self.sources = tuple(edge.source for edge in spec.edges)
         self.dtype = STATE_DTYPES[network.state_dtype]
         self.gains: dict[str, float] = {}
+        self.noise = 0.0
         self._merge = spec.merge
         where = f"{network.path}: group {spec.name}"
         self.intakes = nn.ModuleDict()

@@ -18,6 +18,7 @@ from streaming_net_ros.frames import Arrival, Job, Lesions, Mailbox, Origin
 from streaming_net_ros.network.file import rules_of
 from streaming_net_ros.network.layout import all_finite
 from streaming_net_ros.network.network import StreamingNetwork
+from streaming_net_ros.network.noise import with_noise
 from streaming_net_ros.network.online import OnlineLearner, fresh_inputs
 
 
@@ -118,10 +119,13 @@ class OfflineRollout:
         heard = {source: given.state for source, given in job.inputs.items()}
         with torch.inference_mode():
             batch: Tensor | None = group(heard)
-            if learner is None or batch is None:
-                return batch
-            if not all_finite(batch) and learner.take_back():
+            if batch is None:
+                return None
+            if learner is not None and not all_finite(batch) and learner.take_back():
                 batch = group(heard)
+            batch = None if batch is None else with_noise(group, batch, job.frame)
+        if learner is None:
+            return batch
         learner.live(job.frame, fresh_inputs(job))
         return batch
 

@@ -40,6 +40,7 @@ from streaming_net_ros.network.ledger_check import (
     place,
 )
 from streaming_net_ros.network.network import StreamingNetwork
+from streaming_net_ros.network.noise import with_noise
 from streaming_net_ros.network.offline import GroupFrame, StampedState
 from streaming_net_ros.network.schema import NetworkSpec
 from streaming_net_ros.network.snapshot import network_fingerprint
@@ -254,7 +255,10 @@ class _Replay:
             elif line.is_silent:
                 self._newest.pop(group, None)
             elif line.is_finite:
-                state = self._newest[group] if line.is_repeated else self._computed(group, heard)
+                if line.is_repeated:
+                    state = self._newest[group]
+                else:
+                    state = self._computed(group, line.frame, heard)
                 self._learning.lived(line, {name: given.batch for name, given in heard.items()})
                 self._newest[group] = state
                 self._put((group, line.frame), state)
@@ -271,13 +275,14 @@ class _Replay:
         batch = self._network.checked_input(line.name, given)
         self._put(key, _State(batch, Origin(line.image_ns, line.frame)))
 
-    def _computed(self, group: str, heard: dict[str, _State]) -> _State:
+    def _computed(self, group: str, frame: int, heard: dict[str, _State]) -> _State:
         # In the network's order of edges, as the mailbox hands them over.
         sources = [name for name in self._network.rollout.delays_into(group) if name in heard]
         with torch.inference_mode():
             run = self._runners.get(group) or self._network.group(group)
             batch = run({name: heard[name].batch for name in sources})
             assert batch is not None  # a line has inputs
+            batch = with_noise(self._network.group(group), batch, frame)
         teacher = self._network.spec.teachers.get(group)
         origins = [heard[name].origin for name in sources if name != teacher]
         return _State(batch, origin_of(origins))

@@ -22,6 +22,7 @@ from streaming_net_ros.frames.ledger import FrameLine, system_ns
 from streaming_net_ros.network.device import compute_stream
 from streaming_net_ros.network.layout import all_finite, to_payload
 from streaming_net_ros.network.measured import edge_name
+from streaming_net_ros.network.noise import with_noise
 from streaming_net_ros.network.tuning import tuned_runner
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health, tell_edge, tell_mailbox, tell_tally
@@ -65,6 +66,7 @@ class LayerGroupNode(MemberNode):
         """Load the group's weights, warm it up, and join the topics."""
         container = self.container
         network, torch_threads = container.network, container.settings.torch_threads
+        self._group = network.group(self.group_name)
         self._stream = compute_stream(container.device)
         with self._stream.work():
             made = tuned_runner(
@@ -301,6 +303,8 @@ class LayerGroupNode(MemberNode):
         if not is_finite and self._learning is not None and self._learning.take_back(job.frame):
             batch = self._layers(heard)
             is_finite = batch is None or all_finite(batch)
+        if batch is not None:
+            batch = with_noise(self._group, batch, job.frame)
         return batch, is_finite
 
     def _ledger_line(

@@ -21,6 +21,7 @@ from torch import Tensor
 from streaming_net_ros.frames import LESIONS, Lesion, Mailbox
 from streaming_net_ros.frames.ledger import ChangeLine, system_ns
 from streaming_net_ros.network.adjust import (
+    NOISE,
     WEIGHTS,
     Adjustable,
     Change,
@@ -112,7 +113,10 @@ class Steering:
         for change in self._pending:
             change.apply()
             self._tell_learning(change)
-            if not is_lesion(change.name) and self._runner.leave_backend():
+            if (
+                not (is_lesion(change.name) or change.name == NOISE)
+                and self._runner.leave_backend()
+            ):
                 self._node.get_logger().warning(
                     "its backend was made of what is changed now: torch computes eagerly from "
                     "here on"
@@ -177,6 +181,7 @@ class Steering:
         }  # fmt: skip
         for name, value in self._adjustable.numbers().items():
             rows[name] = Row(value, "the network file has " + f"{value:g}")
+        rows[NOISE] = Row(0.0, "standard deviation of Gaussian noise on the state", 0, 1e6)
         rows |= self._learning.rows if self._learning is not None else {}
         rows[WEIGHTS] = Row("", "weights file to take this group's tensors from, while it runs")
         return rows
