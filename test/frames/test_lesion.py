@@ -31,7 +31,7 @@ def content(group, inputs):
     return hash((group, heard)) if heard else None
 
 
-def by_mailboxes(rollout, changes):
+def by_mailboxes(rollout, changes, put_away_after=None):
     boxes = {name: Mailbox(rule) for name, rule in firing_rules(rollout).items()}
     made = {node: {} for node in rollout.graph.nodes}
 
@@ -61,6 +61,10 @@ def by_mailboxes(rollout, changes):
                     hand_on(group, job.frame, state)
             if not fired:
                 break
+        if frame == put_away_after:
+            for group, box in boxes.items():
+                boxes[group] = Mailbox(box.rule)
+                boxes[group].recall(box.memory())
     return made
 
 
@@ -102,6 +106,14 @@ def test_lesioned_mailboxes_keep_the_frame_law_without_what_is_lesioned(given_le
     assert by_mailboxes(rollout, changes) == by_the_frame_law(rollout, changes)
 
 
+@given(lesioned(), st.integers(0, FRAMES - 1))
+def test_mailboxes_that_were_put_away_and_taken_up_by_others_go_on_as_they_were(
+    given_lesions, frame
+):
+    rollout, changes = given_lesions
+    assert by_mailboxes(rollout, changes, frame) == by_mailboxes(rollout, changes)
+
+
 def chain():
     return network("image>a a>b a>c b>c")
 
@@ -141,6 +153,26 @@ def test_realtime_does_not_stand_in_for_a_source_that_says_it_is_silent():
         box.finish(job.frame, "c")
     assert job.inputs["b"].state is None and job.inputs["a"].state == "a11"
     assert (job.held, job.absent, job.origin.held) == ((), (), 0.0)
+
+
+def test_what_is_held_is_forgotten_when_time_jumps_back():
+    grid = FrameGrid(10)
+    box = Mailbox(firing_rules(streaming(chain()), Deadline(grid, grid.period_ns, 5))["c"])
+
+    def fire(frame):
+        at_ns = grid.stamp_ns(frame)
+        for source, behind in (("a", 1), ("b", 2)):
+            box.arrive(source, frame, f"{source}{frame}", Origin(at_ns, frame - behind), at_ns)
+        job = box.next_job(at_ns)
+        box.finish(job.frame, "c")
+        return job
+
+    fire(1000)
+    box.lesions.set("hold", "a")
+    assert fire(1001).inputs["a"].state == "a1000"
+    again = fire(10)
+    assert again.inputs["a"].state is None and again.inputs["b"].state == "b10"
+    assert again.origin.image_frame == 8
 
 
 def test_what_cannot_be_lesioned_is_refused():

@@ -116,7 +116,7 @@ def test_slow_motion_holds_the_next_frame_back_until_it_is_called_off(path, name
         robot.look(4)
         assert robot.hears(1)
         assert robot.host.spin(lambda: len(container.members[0]._intake) == 3, 10)
-        assert container.members[0].fed == 1
+        assert robot.host.spin(lambda: container.members[0].fed == 1, 10)
         assert robot.set("frame_source", pace_hz=0.0) == []
         assert robot.hears(4)
 
@@ -220,18 +220,18 @@ def test_gains_and_scalars_hold_from_the_frame_that_the_ledger_tells(path, names
 
 def test_noise_is_drawn_alike_offline_and_in_a_replay(path, namespace, tmp_path):
     ledger = tmp_path / "run.ledger"
-    with composed(path, namespace, ledger=ledger) as (_, robot):
+    with composed(path, namespace, ledger=ledger) as (container, robot):
         robot.look(4)
         assert robot.hears(4)
         assert robot.set("deep", noise=0.5) == []
         robot.look(4)
         assert robot.hears(8)
         got = answers_of(robot)
+        behind = container.rules["deep"].first_frames["deep"]
     (told,) = changes_in(ledger)
-    first = FrameGrid(30).nearest_frame(START_NS)
 
     def change(rollout, network, image):
-        if image == first + 4:
+        if image == told.frame - behind:
             network.group("deep").noise = 0.5
 
     assert told.name == "noise"
@@ -271,6 +271,7 @@ def test_changes_are_told_on_a_topic_with_their_frame(path, namespace):
         ("head", {"weights": "/nowhere.safetensors"}, "cannot read weights"),
         ("frame_source", {"step_frames": 0}, "out of range"),
         ("frame_source", {"pace_hz": -1.0}, "out of range"),
+        ("frame_source", {"pace_hz": 1e-310}, "too slow"),
     ],
 )
 def test_what_cannot_be_set_is_refused_with_the_reason(node, values, reason, path, namespace):
@@ -391,6 +392,59 @@ def test_processes_that_were_killed_go_on_from_their_snapshot(path, namespace, t
         robot.look(images - saved_after)
         assert robot.hears(images - saved_after, 30)
         assert answers_of(robot) == offline_answers(path, images)[saved_after:]
+
+
+def test_a_restore_that_one_group_refuses_changes_nothing(path, namespace, tmp_path):
+    kept = tmp_path / "kept"
+    with composed(path, namespace) as (container, robot):
+        robot.look(3)
+        assert robot.hears(3)
+        assert robot.set("frame_source", snapshot=str(kept)) == []
+        assert robot.call("frame_source/save_snapshot").success
+        robot.look(2)
+        assert robot.hears(5)
+        (kept / "head.safetensors").unlink()
+        answer = robot.call("frame_source/restore_snapshot")
+        assert not answer.success and "head: " in answer.message
+        robot.look(3)
+        assert robot.hears(8)
+        assert answers_of(robot) == offline_answers(path, 8)
+        assert container.failure is None
+
+
+def test_a_pause_outlives_a_save_and_a_save_just_after_a_reset_is_one(path, namespace, tmp_path):
+    with composed(path, namespace) as (container, robot):
+        robot.look(3)
+        assert robot.hears(3)
+        assert robot.call("frame_source/pause").success
+        assert robot.set("frame_source", snapshot=str(tmp_path / "kept")) == []
+        for service in ("save_snapshot", "reset", "save_snapshot", "restore_snapshot"):
+            answer = robot.call(f"frame_source/{service}")
+            assert answer.success, answer.message
+        assert container.members[0].health().values["state"] == "paused"
+        robot.look(2)
+        assert robot.call("frame_source/resume").success
+        assert robot.hears(5)
+
+
+def test_what_is_asked_of_the_whole_network_is_in_the_ledger(path, namespace, tmp_path):
+    ledger = tmp_path / "run.ledger"
+    with composed(path, namespace, ledger=ledger) as (_, robot):
+        robot.look(2)
+        assert robot.hears(2)
+        for service in ("pause", "reset", "resume"):
+            assert robot.call(f"frame_source/{service}").success
+        robot.look(3)
+        assert robot.hears(5)
+        got = answers_of(robot)
+    frame = FrameGrid(30).nearest_frame(START_NS) + 2
+    told = [(line.group, line.name, line.value, line.frame) for line in changes_in(ledger)]
+    assert told == [
+        ("frame_source", "pause", 1.0, frame),
+        ("frame_source", "reset", 1.0, frame),
+        ("frame_source", "pause", 0.0, frame),
+    ]
+    assert got == replayed_answers(path, ledger)
 
 
 def test_a_snapshot_that_is_no_snapshot_is_refused_and_the_run_goes_on(path, namespace, tmp_path):

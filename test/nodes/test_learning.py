@@ -290,13 +290,14 @@ def test_an_update_is_in_the_way_of_lockstep_alone(mode):
 
 
 def learning_of(network, mode, lines):
+    from streaming_net_ros.network.backends import Runner
     from streaming_net_ros.nodes.learning import Learning
 
     container = SimpleNamespace(
         settings=SimpleNamespace(mode=mode), network=network,
         ledger=SimpleNamespace(write=lines.append), pool=Pool(),
     )  # fmt: skip
-    return Learning(SimpleNamespace(), "head", container, 1)
+    return Learning(SimpleNamespace(), "head", container, Runner(network.group("head")))
 
 
 def follow(learner, lines, lessons):

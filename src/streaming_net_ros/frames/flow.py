@@ -39,7 +39,8 @@ class FlowWindow:
         self._first_image = 0
 
     def go_on(self, frame: int | None) -> None:
-        """Count on from a run that had worked through all images up to that of ``frame``."""
+        """Count on from a run that had worked through all images up to ``frame``; None: anew."""
+        self._done, self._newest, self._first_image = {}, None, 0
         if frame is not None:
             self.fed(frame)
             self._done = dict.fromkeys(self._done, frame)

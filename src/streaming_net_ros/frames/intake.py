@@ -145,8 +145,13 @@ class Intake(Generic[Image]):
         return self._last
 
     def go_on(self, frame: int | None) -> None:
-        """Count on from a frame of another run: the next image is the one after it."""
+        """Count on from a frame of another run: the next image is the one after it.
+
+        Images that wait are of the run that was left; None: the next image is the first one.
+        """
         self._last = frame
+        self.counts[Offer.DISPLACED] += len(self._waiting)
+        self._waiting.clear()
 
     def next_frame(self, now_ns: int = 0) -> int | None:
         """The frame that the oldest waiting image will be, or None if none waits or it is early.
@@ -234,13 +239,8 @@ class Companion(Generic[Image]):
         return [(stamp_ns, message) for stamp_ns, _, message in self._messages]
 
     def recall(self, messages: Iterable[tuple[int, Image]]) -> None:
-        """Go on with the messages of another run, before those that are here."""
-        known = {stamp_ns for stamp_ns, _, _ in self._messages}
-        self._messages.extendleft(
-            (stamp_ns, stamp_ns, message)
-            for stamp_ns, message in reversed(list(messages))
-            if stamp_ns not in known
-        )
+        """Go on with the messages of another run, and none of those that are here."""
+        self._messages = deque((stamp_ns, stamp_ns, message) for stamp_ns, message in messages)
 
     def choose(self, captured_ns: int, now_ns: int = 0) -> Image | None:
         """The message for a frame captured then; None if there is none, none yet, or a stale one.

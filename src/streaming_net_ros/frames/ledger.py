@@ -162,6 +162,7 @@ class ResponseLine:
 
 
 RESTART = "restart"
+SOURCE = "frame_source"  # whose changes are of the whole network; no group can have this name
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class ChangeLine:
     """Something of a group was changed while it ran; see `network.adjust` and `frames.lesion`.
 
     Attributes:
-        group: whose.
+        group: whose; ``SOURCE``: of the whole network (pauses, steps, pace, reset, snapshots).
         frame: the first for which it holds.
         name: of what was changed; ``RESTART``: its process was started again, and nothing is
             changed any more.

@@ -81,6 +81,10 @@ class Lesions(Generic[State]):
         """Take up what was ``remembered``."""
         self._heard, self._kept = heard, dict(kept)
 
+    def forget(self) -> None:
+        """What was heard and held is of a time that is gone; lesions stay."""
+        self._heard, self._kept = {}, {}
+
     @property
     def is_any(self) -> bool:
         """Is anything lesioned?"""

@@ -300,6 +300,7 @@ class Mailbox(Generic[State]):
         """Realtime: what was known before a jump back of time is worth nothing after it."""
         if self.rule.deadlines is not None and now_ns < self._now_ns - self._grid.period_ns:
             self._run = self._fresh()
+            self.lesions.forget()
             self.jumps += 1
             self._now_ns = now_ns
         self._now_ns = max(now_ns, self._now_ns)

@@ -170,5 +170,6 @@ def scalars_of(group: LayerGroup) -> Iterator[tuple[str, tuple[nn.Module, str]]]
     for path, layer in group.named_modules():
         for name, given in inspect.signature(type(layer)).parameters.items():
             is_float = given.annotation in (float, "float") and name not in _UNUSED
-            if is_float and isinstance(getattr(layer, name, None), int | float):
+            value = getattr(layer, name, None)
+            if is_float and isinstance(value, int | float) and math.isfinite(value):
                 yield f"{path.replace('after.', 'apply.', 1)}.{name}", (layer, name)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence, Set
 
 from streaming_net_ros.errors import LedgerError
 from streaming_net_ros.frames.ledger import (
+    SOURCE,
     ChangeLine,
     FrameLine,
     InputLine,
@@ -51,7 +52,7 @@ def check_lines(lines: Sequence[Line], spec: NetworkSpec, rollout: Rollout) -> N
             _check_known("output", line.output, spec.outputs, place(line))
             _check_made(line, needs(line, spec), made)
         elif isinstance(line, ChangeLine):
-            _check_known("group", line.group, rollout.graph.groups, place(line))
+            _check_known("node", line.group, (*rollout.graph.groups, SOURCE), place(line))
         elif isinstance(line, LearningLine):
             _check_known("group that learns", line.group, spec.learning, place(line))
             _check_made(line, [(line.group, frame) for frame in line.lessons], computed)

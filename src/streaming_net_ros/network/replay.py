@@ -21,6 +21,7 @@ from streaming_net_ros.errors import LedgerError, StreamingNetError
 from streaming_net_ros.frames import FrameGrid, Mode, Origin, origin_of
 from streaming_net_ros.frames.ledger import (
     RESTART,
+    SOURCE,
     ChangeLine,
     FrameLine,
     InputLine,
@@ -177,6 +178,11 @@ class _State:
         return StampedState(self.batch, self.origin.captured_ns)
 
 
+def _is_of_source(line: Line) -> bool:
+    """What was asked of the whole network shows in the other lines."""
+    return isinstance(line, ChangeLine) and line.group == SOURCE
+
+
 class _Replay:
     """A run on its way. Lines of a group stay in order; a state is kept for its last use.
 
@@ -201,6 +207,7 @@ class _Replay:
         self._newest: dict[str, _State] = {}  # by group: what a repeated frame repeats
         self._adjustables: dict[str, Adjustable] = {}
         changed = {line.group for line in lines if isinstance(line, ChangeLine | LearningLine)}
+        changed.discard(SOURCE)
         self._ways_back = {name: way_back(network, name) for name in sorted(changed)}
         self._queues: dict[str, deque[FrameLine | ResponseLine | ChangeLine | LearningLine]] = {
             group: deque() for group in network.rollout.graph.groups
@@ -212,7 +219,7 @@ class _Replay:
         """A line, and everything that can be computed with it."""
         if isinstance(line, InputLine):
             self._feed(line)
-        else:
+        elif not _is_of_source(line):
             group = self._group_of(line)
             self._queues[group].append(line)
             if len(self._queues[group]) == 1:

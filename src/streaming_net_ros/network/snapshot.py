@@ -30,15 +30,17 @@ from streaming_net_ros.frames import (
     Origin,
     Running,
 )
+from streaming_net_ros.frames.ledger import SOURCE
 from streaming_net_ros.network.adjust import Adjustable, lesion_name
+from streaming_net_ros.network.group import STATE_DTYPES
 from streaming_net_ros.network.layout import as_state
 from streaming_net_ros.network.network import StreamingNetwork
-from streaming_net_ros.network.schema import NetworkSpec
-from streaming_net_ros.network.weights import group_tensors, write_tensors
+from streaming_net_ros.network.schema import ImageInput, NetworkSpec
+from streaming_net_ros.network.weights import copy_weights, group_tensors, write_tensors
+from streaming_net_ros.theory import Rollout
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _STATE, _WEIGHTS = "state.", "weights."
-SOURCE = "frame_source"  # no group can have this name
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class _Tensors:
         number = None
         if given.state is not None:
             number = self.numbers.setdefault(id(given.state), len(self.numbers))
-            self.stored[f"{_STATE}{number}"] = given.state.cpu()
+            # A copy: states may be views of one memory, which the file does not allow.
+            self.stored[f"{_STATE}{number}"] = given.state.cpu().clone()
         return _Given(given.frame, given.origin, given.arrived_ns, given.is_held, number)
 
 
@@ -193,9 +196,14 @@ def read_snapshot(path: Path, network: StreamingNetwork, rule: FiringRule) -> Gr
     _check(told, network, rule, path)
     mine = group_tensors(network, rule.group)
     weights = {n.removeprefix(_WEIGHTS): t for n, t in stored.items() if n.startswith(_WEIGHTS)}
-    forms = [{n: (tuple(t.shape), t.dtype) for n, t in of.items()} for of in (mine, weights)]
-    if forms[0] != forms[1]:
-        raise SnapshotError("other weights", where=str(path), expected=str(forms[0]), got=forms[1])
+    for what, expected, got in (
+        ("weights", sorted(mine), sorted(weights)),
+        ("numbers", sorted(Adjustable(network, rule.group).numbers()), sorted(told.numbers)),
+    ):
+        if expected != got:
+            raise SnapshotError(f"other {what}", where=str(path), expected=str(expected), got=got)
+    for name, tensor in mine.items():
+        _check_tensor(weights[name], tuple(tensor.shape), tensor.dtype, f"{path}: {name}")
     states = _States(path, network, stored)
     running = Running(
         {name: states.arrived(name, box) for name, box in told.sources.items()},
@@ -215,11 +223,32 @@ def read_snapshot(path: Path, network: StreamingNetwork, rule: FiringRule) -> Gr
     )
 
 
+def restore_weights(folder: Path, network: StreamingNetwork) -> None:
+    """Give the groups of a network object the weights of a snapshot.
+
+    Raises:
+        SnapshotError: missing, damaged, or of another network.
+    """
+    for name in network.groups:
+        told, stored = _read(snapshot_path(folder, name), _FORM)
+        if told.network != network_fingerprint(network.spec):
+            raise SnapshotError("a snapshot of another network", where=str(folder))
+        pairs = []
+        for key, mine in group_tensors(network, name).items():
+            new = stored.get(f"{_WEIGHTS}{key}")
+            if new is None:
+                raise SnapshotError(f"no weights of '{key}'", where=str(folder))
+            _check_tensor(new, tuple(mine.shape), mine.dtype, f"{folder}: {key}")
+            pairs.append((mine, new))
+        copy_weights(pairs)
+
+
 @dataclass(frozen=True)
 class _ToldSource:
     """The header of the frame source's file."""
 
     network: str
+    delays: Mapping[str, int]
     image_frame: int | None
     beside: Mapping[str, tuple[tuple[int, int], ...]]  # per input: (place in the queue, stamp)
     version: Literal[1] = 1
@@ -230,12 +259,15 @@ _SOURCE_FORM = TypeAdapter(_ToldSource)
 Beside = Mapping[str, list[tuple[int, tuple[NDArray[Any], int]]]]  # input: (stamp, (flat, stamp))
 
 
-def save_source(folder: Path, spec: NetworkSpec, image_frame: int | None, beside: Beside) -> None:
+def save_source(
+    folder: Path, spec: NetworkSpec, rollout: Rollout, image_frame: int | None, beside: Beside
+) -> None:
     """Write what the frame source knows: the newest frame, and inputs that later frames may get.
 
     Args:
         folder: of the snapshot; made if it is not there.
         spec: the network.
+        rollout: of it.
         image_frame: the newest frame that was fed.
         beside: messages of further inputs, by input: flat numbers with their stamps.
 
@@ -251,7 +283,7 @@ def save_source(folder: Path, spec: NetworkSpec, image_frame: int | None, beside
         name: tuple((number, stamp_ns) for number, (stamp_ns, _) in enumerate(messages))
         for name, messages in beside.items()
     }
-    told = _ToldSource(network_fingerprint(spec), image_frame, stamps)
+    told = _ToldSource(network_fingerprint(spec), _told_delays(rollout), image_frame, stamps)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -259,7 +291,7 @@ def save_source(folder: Path, spec: NetworkSpec, image_frame: int | None, beside
     _write(snapshot_path(folder, SOURCE), tensors, _SOURCE_FORM.dump_json(told))
 
 
-def read_source(folder: Path, spec: NetworkSpec) -> tuple[int | None, Beside]:
+def read_source(folder: Path, spec: NetworkSpec, rollout: Rollout) -> tuple[int | None, Beside]:
     """What ``save_source`` wrote: the newest frame, and the messages of further inputs.
 
     Raises:
@@ -269,6 +301,8 @@ def read_source(folder: Path, spec: NetworkSpec) -> tuple[int | None, Beside]:
     told, stored = _read(path, _SOURCE_FORM)
     if told.network != network_fingerprint(spec) or set(told.beside) - set(spec.inputs):
         raise SnapshotError("a snapshot of another network", where=str(path))
+    if told.delays != _told_delays(rollout):
+        raise SnapshotError("a snapshot of another rollout", where=str(path))
     beside: dict[str, list[tuple[int, tuple[NDArray[Any], int]]]] = {}
     for name, messages in told.beside.items():
         beside[name] = []
@@ -292,12 +326,13 @@ class _States:
         state = None
         if told.tensor is not None:
             name, shape = f"{_STATE}{told.tensor}", (1, *self.network.shapes[node])
-            if name not in self.stored or tuple(self.stored[name].shape) != shape:
-                raise SnapshotError(
-                    f"the state of '{node}' is missing, or of another shape",
-                    where=f"{self.path}: {name}",
-                    expected=str(shape),
-                )
+            if name not in self.stored:
+                raise SnapshotError(f"the state of '{node}' is missing", where=str(self.path))
+            dtype = STATE_DTYPES[self.network.spec.state_dtype]
+            if node in self.network.spec.inputs:
+                is_image = isinstance(self.network.spec.inputs[node], ImageInput)
+                dtype = torch.uint8 if is_image else torch.float32
+            _check_tensor(self.stored[name], shape, dtype, f"{self.path}: {name}")
             device = next((p.device for p in self.network.parameters()), torch.device("cpu"))
             state = as_state(self.stored[name].to(device))
         return Input(state, told.frame, told.origin, told.arrived_ns, told.is_held)
@@ -308,6 +343,22 @@ class _States:
 
     def by_source(self, told: Mapping[str, _Given]) -> dict[str, Input[Tensor]]:
         return {source: self.given(one, source) for source, one in told.items()}
+
+
+def _check_tensor(tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype, where: str) -> None:
+    if tuple(tensor.shape) != shape or tensor.dtype != dtype:
+        raise SnapshotError(
+            "tensor does not fit",
+            where=where,
+            expected=f"{shape} {dtype}",
+            got=f"{tuple(tensor.shape)} {tensor.dtype}",
+        )
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise SnapshotError("tensor holds NaN or infinity", where=where)
+
+
+def _told_delays(rollout: Rollout) -> dict[str, int]:
+    return {f"{source} -> {target}": delay for (source, target), delay in rollout.delays.items()}
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], told: bytes) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from streaming_net_ros.errors import WeightsError
+from streaming_net_ros.network.layers import SharedReference
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.theory import format_table
 
@@ -63,7 +64,7 @@ def write_tensors(
     try:
         save_file({n: t.contiguous() for n, t in tensors.items()}, half_written, dict(header))
         half_written.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         half_written.unlink(missing_ok=True)
         raise WeightsError(f"cannot write {what} ({error})", where=str(path)) from None
 
@@ -142,9 +143,14 @@ def _read_pairs(
 
 
 def group_tensors(network: StreamingNetwork, group: str) -> dict[str, Tensor]:
-    """A group's own tensors and those that it may share with others, by their names in files."""
-    named = _named(network)
-    return {n: tensor for n, tensor in named.items() if n.split(".")[0] in (group, "shared")}
+    """A group's own tensors and those that it shares with others, by their names in files."""
+    shared = {
+        layer.name
+        for layer in network.group(group).modules()
+        if isinstance(layer, SharedReference)
+    }
+    prefixes = (f"{group}.", *(f"shared.{name}." for name in shared))
+    return {n: tensor for n, tensor in _named(network).items() if n.startswith(prefixes)}
 
 
 def _named(network: StreamingNetwork) -> dict[str, Tensor]:

@@ -124,6 +124,7 @@ class Container:
     def network(self) -> Any:
         """The layers of this process's groups, with their weights, on the device."""
         from streaming_net_ros.network import StreamingNetwork, load_weights
+        from streaming_net_ros.network.snapshot import restore_weights
 
         groups = [name for name in self.member_names if name != FRAME_SOURCE]
         network = StreamingNetwork(
@@ -137,6 +138,8 @@ class Container:
                 f"network '{self.spec.name}' has no weights file: weights are random, seed "
                 f"{self.settings.seed}"
             )
+        if self.settings.restore is not None:  # backends are made of these
+            restore_weights(self.settings.restore, network)
         return network.to(self.device)
 
     def _read_tuning(self) -> Tuning | None:

@@ -242,7 +242,7 @@ class FrameSource(MemberNode):
 
     def next_task(self, now_ns: int) -> Task | None:
         """Feed the next image, if it may be fed now."""
-        if not (self._may_run() and self._conductor.may_feed(now_ns)):
+        if not (self._may_run() and self._conductor.may_feed()):
             return None
         frame = self._intake.next_frame(now_ns)
         if frame is None or (self._is_lockstep and not self._window.may_feed(frame)):
@@ -256,7 +256,7 @@ class FrameSource(MemberNode):
             return None
         self._window.fed(fed.frame)
         self._is_feeding = True
-        self._conductor.fed(now_ns)
+        self._conductor.fed()
         self._watchdog.fed()
         # The intake's capture time: an image without a stamp is captured on arrival.
         image = {name: (payload, fed.captured_ns) for name, (payload, _) in fed.image.items()}
@@ -335,8 +335,13 @@ class FrameSource(MemberNode):
         with self.container.pool.lock:
             return not self._is_lockstep or (not self._is_feeding and self._window.is_drained)
 
-    def save(self, folder: Path) -> int | None:
-        """Write what the source knows; the newest frame that was fed.
+    @property
+    def image_frame(self) -> int | None:
+        """The newest frame that was fed."""
+        return self._intake.last_frame
+
+    def save(self, folder: Path) -> None:
+        """Write what the source knows.
 
         Raises:
             SnapshotError: it cannot be written.
@@ -344,16 +349,26 @@ class FrameSource(MemberNode):
         with self.container.pool.lock:
             beside = {name: box.memory() for name, box in self._companions.items()}
             image_frame = self._intake.last_frame
-        save_source(folder, self.container.spec, image_frame, beside)
-        return image_frame
+        container = self.container
+        save_source(folder, container.spec, container.rollout, image_frame, beside)
 
-    def restore(self, folder: Path) -> int | None:
-        """Go on from a snapshot; the frame of the newest image in it.
+    def check_snapshot(self, folder: Path) -> int | None:
+        """The frame of the newest image in a snapshot that the source could go on from.
 
         Raises:
             SnapshotError: it cannot be read, or is of another network.
         """
-        image_frame, beside = read_source(folder, self.container.spec)
+        return read_source(folder, self.container.spec, self.container.rollout)[0]
+
+    def restore(self, folder: Path) -> int | None:
+        """Go on from a snapshot; the frame of the newest image in it.
+
+        Images that wait are of the run that was left, and are dropped.
+
+        Raises:
+            SnapshotError: it cannot be read, or is of another network.
+        """
+        image_frame, beside = read_source(folder, self.container.spec, self.container.rollout)
         with self.container.pool.lock:
             if self._is_lockstep:
                 self._intake.go_on(image_frame)

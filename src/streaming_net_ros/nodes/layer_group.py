@@ -8,6 +8,7 @@ only then lets the group fire again, so that everything leaves in the order of f
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 from streaming_net_ros.errors import RunError, StateError
 from streaming_net_ros.frames import Arrival, FrameTally, Job, Mailbox, Origin
 from streaming_net_ros.frames.ledger import FrameLine, system_ns
+from streaming_net_ros.network.adjust import Change
 from streaming_net_ros.network.device import compute_stream
 from streaming_net_ros.network.layout import all_finite, to_payload
 from streaming_net_ros.network.measured import edge_name
@@ -79,8 +81,7 @@ class LayerGroupNode(MemberNode):
             container.tell_ledger_of(self.group_name, made.used)
         self._warm_up()
         if self.group_name in container.spec.learning:
-            threads = self._layers.torch_threads
-            self._learning = Learning(self, self.group_name, container, threads)
+            self._learning = Learning(self, self.group_name, container, self._layers)
         self._steering = Steering(self, self.group_name, container, self._layers, self._learning)
         self._keeper = GroupKeeper(self, self._steering, self._begin)
         self._sender = StateSender(self, self.group_name, container)
@@ -115,6 +116,11 @@ class LayerGroupNode(MemberNode):
     def mailbox(self) -> Mailbox[Tensor]:
         """What the group knows; the pool's lock guards it."""
         return self._mailbox
+
+    @property
+    def is_learning(self) -> bool:
+        """Does it change its own weights now?"""
+        return self._learning is not None and self._learning.is_on
 
     def _begin(self, mailbox: Mailbox[Tensor]) -> None:
         """Begin anew. Called with the lock held; a job under way leaves no trace."""
@@ -240,14 +246,22 @@ class LayerGroupNode(MemberNode):
         job = self._mailbox.next_job(now_ns)
         if job is None:
             return None
-        self._steering.tell(job.frame)
         # To repeat a state takes no time, and says nothing of what computing one takes.
         kind = partial if job.repeated is None else Aside
+        if changes := self._steering.take_untold():
+            return kind(self._begin_with, changes, self._mailbox, job)
         return kind(self._compute, self._mailbox, job)
 
     def wake_at_ns(self) -> int | None:
         """Realtime: the deadline of the next frame."""
         return self._mailbox.wake_at_ns()
+
+    def _begin_with(
+        self, changes: Sequence[Change], mailbox: Mailbox[Tensor], job: Job[Tensor]
+    ) -> None:
+        """Worker thread: the first frame with what was changed."""
+        self._steering.tell(job.frame, changes)
+        self._compute(mailbox, job)
 
     def _compute(self, mailbox: Mailbox[Tensor], job: Job[Tensor]) -> None:
         """Worker thread. A job that was under way while the node was reset leaves no trace."""

@@ -22,6 +22,7 @@ from torch import Tensor
 from streaming_net_ros.frames import Job
 from streaming_net_ros.frames.ledger import LearningLine, system_ns
 from streaming_net_ros.network.adjust import LEARNING
+from streaming_net_ros.network.backends import Runner
 from streaming_net_ros.network.online import Lesson, OnlineLearner, Update, fresh_inputs
 from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.settings import Row
@@ -40,7 +41,7 @@ class Learning:
         node: of the group.
         group: its name; the network file has a section ``learning`` for it.
         container: of the node.
-        torch_threads: of one operation of the group.
+        runner: computes the group; a backend keeps the weights that it was made of, and is left.
 
     Attributes:
         rows: its parameters.
@@ -49,12 +50,13 @@ class Learning:
         NetworkFileError: the section does not fit the group.
     """
 
-    def __init__(self, node: Node, group: str, container: Container, torch_threads: int) -> None:
+    def __init__(self, node: Node, group: str, container: Container, runner: Runner) -> None:
         self._node = node
         self._group = group
         self._container = container
         self._is_lockstep = container.settings.mode == "lockstep"
-        self._learner = OnlineLearner(container.network, group, torch_threads)
+        self._runner = runner
+        self._learner = OnlineLearner(container.network, group, runner.torch_threads)
         self._is_wanted = False  # what the parameter says
         self._begins = False  # with the next frame
         self._is_anew = False  # its limit will count from weights that the group was given
@@ -69,6 +71,11 @@ class Learning:
             RATE: Row(self._learner.rate, "learning rate, or factor of a Hebbian change",
                       0.0, 1e3),
         }  # fmt: skip
+
+    @property
+    def is_on(self) -> bool:
+        """Does the group learn now?"""
+        return self._learner.is_on
 
     # --- what is asked for (lock held, between two frames) ------------------------------------
 
@@ -112,6 +119,10 @@ class Learning:
             elif begins:
                 is_anew, self._is_anew = self._is_anew, False
                 self._learner.begin(anew=is_anew)
+                if self._runner.leave_backend():
+                    self._node.get_logger().warning(
+                        "it learns: torch computes eagerly from here on"
+                    )
                 self._tell(frame, "begin_anew" if is_anew else "begin")
             elif made is not None:
                 if self._learner.apply(made):

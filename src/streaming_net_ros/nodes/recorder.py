@@ -132,7 +132,7 @@ class Recorder(Node):
                 self.is_held_up = told.get("state", "running") != "running"
 
     def _on_changes(self, message: DiagnosticArray) -> None:
-        self.was_changed = True
+        self.was_changed |= any(status.name != FRAME_SOURCE for status in message.status)
 
     def _on_progress(self, message: Header) -> None:
         stamp_ns = read_stamp_ns(message.stamp)

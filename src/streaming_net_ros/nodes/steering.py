@@ -42,6 +42,18 @@ if TYPE_CHECKING:
 _DEPTH = 100
 
 
+def changes_message(
+    node: str, values: Mapping[str, str], frame: int, stamp_ns: int
+) -> DiagnosticArray:
+    """A message of the topic ``changes``."""
+    told = [KeyValue(key=name, value=value) for name, value in values.items()]
+    message = DiagnosticArray(
+        status=[DiagnosticStatus(name=node, message=f"frame {frame}", values=told)]
+    )
+    write_stamp_ns(message.header.stamp, stamp_ns)
+    return message
+
+
 class Steering:
     """What of one group may change while it runs.
 
@@ -75,7 +87,8 @@ class Steering:
         )
         self._sources = tuple(container.rules[group].delays)
         self._places = {lesion_name(source): source for source in (None, *self._sources)}
-        self._parameters = LiveParameters(node, self._rows(), self._checked, self._take)
+        self._rows = self._made_rows()
+        self._parameters = LiveParameters(node, self._rows, self._checked, self._take)
 
     def begin(self, mailbox: Mailbox[Tensor]) -> None:
         """A run begins with an empty mailbox: what was lesioned stays so. Lock held."""
@@ -90,8 +103,10 @@ class Steering:
             self._untold.append(Change(name, value, "", lambda: None))
 
     def follow(self, numbers: Mapping[str, float], lesions: Mapping[str | None, Lesion]) -> None:
-        """Set the parameters to what a snapshot says. Executor thread."""
-        values: dict[str, Any] = dict(numbers)
+        """Set the parameters to what a snapshot says, whatever was asked for. Executor thread."""
+        with self._container.pool.lock:
+            self._pending = []
+        values: dict[str, Any] = {**numbers, WEIGHTS: ""}
         values |= {lesion_name(source): lesion for source, lesion in lesions.items()}
         changed = [
             Parameter(name, value=value)
@@ -102,7 +117,9 @@ class Steering:
             self._node.set_parameters(changed)
 
     def destroy(self) -> None:
-        """Leave the node."""
+        """Leave the node; the group is as in the network file again."""
+        for name in self._adjustable.numbers():
+            self._adjustable.checked(name, self._rows[name].default).apply()
         self._parameters.destroy()
         self._node.destroy_publisher(self._changes)
 
@@ -112,28 +129,34 @@ class Steering:
             return
         for change in self._pending:
             change.apply()
-            self._tell_learning(change)
-            if (
-                not (is_lesion(change.name) or change.name == NOISE)
-                and self._runner.leave_backend()
-            ):
-                self._node.get_logger().warning(
-                    "its backend was made of what is changed now: torch computes eagerly from "
-                    "here on"
-                )
+            is_of_layers = not (is_lesion(change.name) or is_learning(change.name))
+            if is_of_layers and self._learning is not None:
+                self._learning.adjusted(has_new_weights=change.name == WEIGHTS)
+            if is_of_layers and change.name != NOISE:
+                self._leave_backend()
         self._untold += self._pending
         self._pending = []
 
-    def _tell_learning(self, change: Change) -> None:
-        is_other = not (is_lesion(change.name) or is_learning(change.name))
-        if self._learning is not None and is_other:
-            self._learning.adjusted(has_new_weights=change.name == WEIGHTS)
+    def replaced_weights(self) -> None:
+        """The group was given other weights by a snapshot. Called with the lock held."""
+        self._leave_backend()
+        if self._learning is not None:
+            self._learning.adjusted(has_new_weights=True)
 
-    def tell(self, frame: int) -> None:
-        """A frame begins, the first one with the last changes. Called with the lock held."""
-        if not self._untold:
-            return
+    def _leave_backend(self) -> None:
+        """The layers were changed: torch computes them eagerly from here on."""
+        if self._runner.leave_backend():
+            self._node.get_logger().warning(
+                "its backend was made of what is changed now: torch computes eagerly from here on"
+            )
+
+    def take_untold(self) -> list[Change]:
+        """What holds from the frame that begins now on. Called with the lock held."""
         changes, self._untold = self._untold, []
+        return changes
+
+    def tell(self, frame: int, changes: Sequence[Change]) -> None:
+        """Tell of changes, before the state of their first frame leaves. Worker thread."""
         if self._container.ledger is not None:
             for change in changes:
                 self._container.ledger.write(
@@ -146,12 +169,10 @@ class Steering:
                         change.fingerprint,
                     )
                 )
-        values = [KeyValue(key=change.name, value=str(change.value)) for change in changes]
-        status = DiagnosticStatus(name=self._group, message=f"frame {frame}", values=values)
-        message = DiagnosticArray(status=[status])
-        write_stamp_ns(message.header.stamp, self._container.grid.stamp_ns(frame))
-        self._changes.publish(message)
-        told = ", ".join(f"{value.key} = {value.value}" for value in values)
+        values = {change.name: str(change.value) for change in changes}
+        stamp_ns = self._container.grid.stamp_ns(frame)
+        self._changes.publish(changes_message(self._group, values, frame, stamp_ns))
+        told = ", ".join(f"{name} = {value}" for name, value in values.items())
         self._node.get_logger().info(f"from frame {frame} on: {told}")
 
     def warnings(self) -> list[str]:
@@ -168,7 +189,7 @@ class Steering:
 
     # --- parameters (executor thread) --------------------------------------------------------
 
-    def _rows(self) -> dict[str, Row]:
+    def _made_rows(self) -> dict[str, Row]:
         rows = {
             name: Row(
                 "none",
@@ -190,6 +211,8 @@ class Steering:
         if self._learning is not None and is_learning(name):
             told = str(value).lower() if isinstance(value, bool) else value
             return Change(name, told, "", partial(self._learning.set, name, value))
+        if (name, value) == (WEIGHTS, ""):  # those that it was started with, or restored with
+            return Change(name, value, "", lambda: None)
         if not is_lesion(name):
             return self._adjustable.checked(name, value)
         source = self._places[name]
