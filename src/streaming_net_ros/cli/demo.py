@@ -93,7 +93,7 @@ def demo(
         "  streaming-net plan pilot --picture pilot.svg   what answers when, and why\n"
         f"  streaming-net run pilot --bag {drive} --processes --record again\n"
         f"                                                 exact, a process per group\n"
-        "  pip install '.[view]' && streaming-net view pilot --simulate\n"
+        "  pip install '.\\[view]' && streaming-net view pilot --simulate\n"
         "                                                 look into it, and change it\n"
         f"  ros2 launch streaming_net_ros streaming_net.launch.py image_topic:=/your/camera\n"
         "                                                 on a robot"
