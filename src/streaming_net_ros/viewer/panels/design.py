@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import weakref
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from nicegui import ui
@@ -57,13 +59,41 @@ def build(page: Page) -> None:
     _Panel(page)
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """What stood in the editor and its head when somebody pressed a button.
+
+    A check takes a while, in which somebody may type on: what was checked is saved, not what
+    stands there then.
+    """
+
+    text: str
+    file: str
+    overwrite: bool
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What a check is about."""
+        return self.file, self.text
+
+
+def _saved(root: Path, taken: _Taken) -> Path | None:
+    """The file, if exactly this text stands in it already."""
+    try:
+        return (
+            checked_path(root, taken.file) if read_text(root, taken.file) == taken.text else None
+        )
+    except ParameterError:
+        return None
+
+
 class _Panel:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._root = page.viewer.root
         self._checker, self._trial = _shared(page.viewer)
         self._draft: Draft | None = None
-        self._checked = ""
+        self._checked: object = None
         self._typed_s = 0.0
         self._is_checking = False
         with ui.row().classes("w-full gap-2 no-wrap design").style("height: calc(100vh - 116px)"):
@@ -149,8 +179,9 @@ class _Panel:
         if self._trial.address:
             self._link.props(f'href="{self._trial.address}"')
         is_quiet = asyncio.get_running_loop().time() - self._typed_s >= QUIET_S
-        if is_quiet and not self._is_checking and self._state() != self._checked:
-            await self._check()
+        taken = self._taken()
+        if is_quiet and not self._is_checking and taken.what != self._checked:
+            await self._check(taken)
 
     async def _match_theme(self) -> None:
         """The editor's colours are its own: they follow those of the page."""
@@ -161,25 +192,25 @@ class _Panel:
         if is_dark != (self._editor.theme == "basicDark"):
             self._editor.theme = "basicDark" if is_dark else "basicLight"
 
-    def _state(self) -> str:
-        return f"{self._file}\n{self._editor.value}"
+    def _taken(self) -> _Taken:
+        return _Taken(self._editor.value or "", self._file, bool(self._overwrite.value))
 
-    async def _check(self) -> Draft:
-        """The outcome for what is typed now, shown."""
-        state, text, file = self._state(), self._editor.value, self._file
+    async def _check(self, taken: _Taken) -> Draft:
+        """The outcome for what was taken, shown."""
         self._is_checking = True
         try:
-            checked_path(self._root, file)
-            if len(text) > MAX_TEXT:
+            checked_path(self._root, taken.file)
+            if len(taken.text) > MAX_TEXT:
                 raise ParameterError(
-                    "too long for this page", where=file, expected=f"at most {MAX_TEXT} characters"
-                )
-            draft = await asyncio.to_thread(self._checker.check, text, file)
+                    "too long for this page", where=taken.file,
+                    expected=f"at most {MAX_TEXT} characters",
+                )  # fmt: skip
+            draft = await asyncio.to_thread(self._checker.check, taken.text, taken.file)
         except ParameterError as error:
             draft = no_draft(str(error))
         finally:
             self._is_checking = False
-        self._checked, self._draft = state, draft
+        self._checked, self._draft = taken.what, draft
         self._show(draft)
         return draft
 
@@ -201,47 +232,53 @@ class _Panel:
             self._tree.update()
             self._tree.expand(["inputs", "groups", "outputs", *_names(draft["tree"])])
 
+    async def _list(self) -> None:
+        """Offer the files that are there now."""
+        self._choice.set_options(await asyncio.to_thread(network_files, self._root))
+
     def _reveal(self) -> None:
         if self._draft is not None and self._draft["line"]:
             self._editor.reveal_line(self._draft["line"])
 
     # --- saving and starting ------------------------------------------------------------------
 
-    async def _save(self) -> bool:
-        """Save what passes the check, if this visitor may."""
-        if not self._page.may_control:
-            ui.notify("this page may not change anything", type="negative")
-            return False
-        draft, text, file = await self._check(), self._editor.value, self._file
+    async def _save(self) -> None:
+        """Save what stands here now, if it passes the check and this visitor may."""
+        taken = self._taken()
+        draft = await self._check(taken)
         if draft["error"]:
             ui.notify("not saved: " + draft["error"], type="negative")
-            return False
+            return
+        await self._write(taken)
+
+    async def _write(self, taken: _Taken) -> Path | None:
+        """Write exactly what was taken and has passed the check; where it is, if it is."""
+        if not self._page.may_control:
+            ui.notify("this page may not change anything", type="negative")
+            return None
         try:
-            await asyncio.to_thread(
-                save_text, self._root, file, text, overwrite=bool(self._overwrite.value)
+            path = await asyncio.to_thread(
+                save_text, self._root, taken.file, taken.text, overwrite=taken.overwrite
             )
         except ParameterError as error:
             ui.notify(str(error), type="negative")
-            return False
-        self._choice.set_options(network_files(self._root))
-        ui.notify(f"saved {file}", type="positive", position="bottom-left")
-        return True
+            return None
+        await self._list()
+        ui.notify(f"saved {taken.file}", type="positive", position="bottom-left")
+        return path
 
     async def _start(self) -> None:
-        """Save if it is not, then start."""
-        path = None
-        try:
-            path = checked_path(self._root, self._file)
-            is_saved = path.is_file() and read_text(self._root, self._file) == self._editor.value
-        except ParameterError:
-            is_saved = False
-        draft = await self._check()
+        """Save what stands here now, if it is not, and start just that."""
+        taken = self._taken()
+        draft = await self._check(taken)
         why = "" if draft["drives"] else "no output publishes a twist: it does not drive"
         why = f"the weights file {draft['missing']} is not there" if draft["missing"] else why
-        if why and not draft["error"]:
-            ui.notify(why, type="negative")
+        why = draft["error"] or why
+        if why:
+            ui.notify(f"not started: {why}", type="negative")
             return
-        if draft["error"] or not (is_saved or await self._save()) or path is None:
+        path = await asyncio.to_thread(_saved, self._root, taken) or await self._write(taken)
+        if path is None:
             return
         if not self._page.may_control or not self._trial.start(path, draft["name"]):
             ui.notify("another one is driving: stop it first", type="negative")
