@@ -11,6 +11,7 @@ pytest.importorskip("nicegui", reason="the page's library is not installed: extr
 pytest.importorskip("rclpy", reason="rclpy is not installed: extra 'ros'")
 
 from streaming_net_ros.viewer.draft import no_draft
+from streaming_net_ros.viewer.files import Listing
 from streaming_net_ros.viewer.panels import design
 
 
@@ -21,7 +22,9 @@ class Hands:
         monkeypatch.setattr(design.ui, "notify", lambda *_, **__: None)
         self.checked, self.started = [], []
         panel = self.panel = object.__new__(design._Panel)
-        panel._page = SimpleNamespace(may_control=True)
+        panel._page = SimpleNamespace(
+            may_control=True, viewer=SimpleNamespace(listing=Listing(root))
+        )
         panel._root = root
         panel._editor = SimpleNamespace(value="name: checked")
         panel._name = SimpleNamespace(value="mine.yaml")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.viewer.files import below, weights_below
+from streaming_net_ros.viewer.files import below, found_below
 from streaming_net_ros.viewer.guard import Gate, Guard
 
 
@@ -94,5 +94,5 @@ def test_weights_are_listed_below_the_folder_alone(tmp_path):
     (tmp_path / "out.safetensors").touch()
     (root / "deep" / "in.safetensors").touch()
     (root / "link.safetensors").symlink_to(tmp_path / "out.safetensors")
-    assert weights_below(root) == ["deep/in.safetensors"]
+    assert found_below(root) == ["deep/in.safetensors"]
     assert below(root, "deep/in.safetensors") == (root / "deep" / "in.safetensors").resolve()

@@ -4,6 +4,7 @@ import pytest
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.viewer.draft import MAX_TEXT
+from streaming_net_ros.viewer.files import Listing
 from streaming_net_ros.viewer.shelf import SHIPPED, network_files, read_text, save_text
 
 
@@ -19,12 +20,12 @@ def test_what_was_saved_is_listed_and_read_again(root):
     for name in ("a.yaml", "sub/b.yml", "new/er/c.yaml"):
         save_text(root, name, f"name: {name} \u00e9\n", overwrite=False)
         assert read_text(root, name) == f"name: {name} \u00e9\n"
-    assert network_files(root)[:3] == ["a.yaml", "new/er/c.yaml", "sub/b.yml"]
+    assert network_files(Listing(root))[:3] == ["a.yaml", "new/er/c.yaml", "sub/b.yml"]
     assert not list(root.rglob("*.part"))
 
 
 def test_shipped_networks_can_be_read(root):
-    assert f"{SHIPPED}pilot" in network_files(root)
+    assert f"{SHIPPED}pilot" in network_files(Listing(root))
     assert "name: pilot" in read_text(root, f"{SHIPPED}pilot")
 
 
@@ -49,7 +50,7 @@ def test_what_is_no_name_is_neither_read_nor_written(root, name):
 def test_a_link_out_of_the_folder_is_neither_listed_nor_followed(root):
     (root / "link.yaml").symlink_to(root.parent / "secret.yaml")
     (root / "out").symlink_to(root.parent)
-    assert "link.yaml" not in network_files(root)
+    assert "link.yaml" not in network_files(Listing(root))
     for name in ("link.yaml", "out/secret.yaml"):
         with pytest.raises(ParameterError, match="not below"):
             read_text(root, name)

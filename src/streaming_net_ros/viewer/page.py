@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from streaming_net_ros.network import NetworkSpec
 from streaming_net_ros.theory import Rollout
 from streaming_net_ros.theory.layout import Layout, lay_out
 from streaming_net_ros.viewer.control import Answer, Control
+from streaming_net_ros.viewer.files import Listing
 from streaming_net_ros.viewer.gallery import Gallery
 from streaming_net_ros.viewer.guard import Guard
 from streaming_net_ros.viewer.link import Link
@@ -49,6 +51,11 @@ class Viewer:
     guard: Guard
     weights: Path | None
     root: Path
+
+    @cached_property
+    def listing(self) -> Listing:
+        """What lies below the root."""
+        return Listing(self.root)
 
 
 def make_viewer(

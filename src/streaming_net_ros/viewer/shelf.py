@@ -11,22 +11,15 @@ from pathlib import Path
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import share_directory
 from streaming_net_ros.viewer.draft import MAX_TEXT
-from streaming_net_ros.viewer.files import below
+from streaming_net_ros.viewer.files import NETWORKS, Listing, below
 
 SHIPPED = "shipped: "
 _NAME = re.compile(r"(?:[A-Za-z0-9_-][\w.-]*/)*[A-Za-z0-9_-][\w.-]*\.ya?ml", re.ASCII)
-_MOST = 500
 
 
-def network_files(root: Path) -> list[str]:
-    """What may be opened: files below the folder, then the shipped ones; not all of very many."""
-    own: list[str] = []
-    for path in sorted(root.rglob("*.y*ml")):
-        name = str(path.relative_to(root))
-        if _NAME.fullmatch(name) and path.is_file() and path.resolve().is_relative_to(root):
-            own.append(name)
-        if len(own) >= _MOST:
-            break
+def network_files(listing: Listing) -> list[str]:
+    """What may be opened: files below the folder, then the shipped ones. May take long."""
+    own = [name for name in listing.names(*NETWORKS) if _NAME.fullmatch(name)]
     return [*own, *(f"{SHIPPED}{path.stem}" for path in sorted(_shipped().glob("*.yaml")))]
 
 

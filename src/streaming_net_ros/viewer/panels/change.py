@@ -7,6 +7,7 @@ again when the network tells of a change.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -16,7 +17,7 @@ from nicegui import ui
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.viewer.control import SNAPSHOT_S, Answer, Parameter, Value
-from streaming_net_ros.viewer.files import below, weights_below
+from streaming_net_ros.viewer.files import WEIGHTS, below
 from streaming_net_ros.viewer.page import Page
 
 _FILES = ("weights", "snapshot")  # parameters that name a file or a folder
@@ -93,6 +94,7 @@ class _Card:
         parameters = await self._page.answered(asked)
         if not parameters:
             return
+        files = await self._files(parameters)
         self.is_empty = False
         self._filling = True
         try:
@@ -103,9 +105,21 @@ class _Card:
                     for parameter in parameters:
                         self._row(parameter)
             for parameter in parameters:
+                if parameter.name == "weights":
+                    self._widgets["weights"].set_options(files)
                 self._widgets[parameter.name].value = self._shown(parameter)
         finally:
             self._filling = False
+
+    async def _files(self, parameters: tuple[Parameter, ...]) -> list[str]:
+        """Weights that this visitor may choose; who may not set any sees what is set alone."""
+        root = self._page.viewer.root
+        held = {str(one.value) for one in parameters if one.name == "weights"}
+        own = [name.removeprefix(f"{root}/") for name in held if name.startswith(f"{root}/")]
+        if not self._page.may_control or not held:
+            return own
+        names = await asyncio.to_thread(self._page.viewer.listing.names, *WEIGHTS)
+        return sorted({*names, *own})
 
     def _row(self, parameter: Parameter) -> None:
         with ui.row().classes("w-full items-center no-wrap gap-2"):
@@ -131,8 +145,7 @@ class _Card:
         if isinstance(value, bool):
             return self._told(ui.switch(value=value).props("dense"), name)
         if name == "weights":
-            names = weights_below(self._page.viewer.root)
-            select = ui.select(names, value=None, clearable=False).props("dense options-dense")
+            select = ui.select([], value=None, clearable=False).props("dense options-dense")
             return self._told(select.style("width: 170px"), name)
         if isinstance(value, int | float):
             return self._number(parameter, is_whole=isinstance(value, int))

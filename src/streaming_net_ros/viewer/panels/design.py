@@ -104,7 +104,7 @@ class _Panel:
                 self._editor.props("data-name=design-text")
             with ui.column().classes("gap-2").style("flex: 1 1 50%; height: 100%; min-width: 0"):
                 self._outcome()
-        self._open(self._first_name())
+        ui.timer(0.0, self._begin, once=True)
         page.every(QUIET_S, self._refresh)
 
     # --- what is on it ------------------------------------------------------------------------
@@ -112,10 +112,8 @@ class _Panel:
     def _head(self) -> None:
         with ui.row().classes("w-full items-center gap-2 no-wrap"):
             ui.label("Design").classes("heading")
-            self._choice = ui.select(network_files(self._root), label="open").props(
-                "dense options-dense"
-            )
-            self._choice.classes("grow").on_value_change(lambda event: self._open(event.value))
+            self._choice = ui.select([], label="open").props("dense options-dense")
+            self._choice.classes("grow").on_value_change(self._chosen)
             self._name = (
                 ui.input("file").props("dense").classes("grow num").props("data-name=design-file")
             )
@@ -146,12 +144,21 @@ class _Panel:
 
     # --- typing and checking ------------------------------------------------------------------
 
+    async def _begin(self) -> None:
+        """Offer the files, and open the first."""
+        await self._list()
+        self._open(self._first_name())
+
     def _first_name(self) -> str:
         """The network that is looked at, if it may be opened; else the first file."""
         names = list(self._choice.options)
         path = self._page.viewer.spec.path.resolve()
         own = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else ""
         return next((n for n in (own, f"{SHIPPED}{path.stem}") if n in names), names[0])
+
+    def _chosen(self, event: Any) -> None:
+        if event.value:
+            self._open(event.value)
 
     def _open(self, name: str) -> None:
         try:
@@ -180,6 +187,7 @@ class _Panel:
             self._link.props(f'href="{self._trial.address}"')
         is_quiet = asyncio.get_running_loop().time() - self._typed_s >= QUIET_S
         taken = self._taken()
+        is_quiet = is_quiet and bool(self._choice.options)  # else nothing is open yet
         if is_quiet and not self._is_checking and taken.what != self._checked:
             await self._check(taken)
 
@@ -234,7 +242,8 @@ class _Panel:
 
     async def _list(self) -> None:
         """Offer the files that are there now."""
-        self._choice.set_options(await asyncio.to_thread(network_files, self._root))
+        names = await asyncio.to_thread(network_files, self._page.viewer.listing)
+        self._choice.set_options(names)
 
     def _reveal(self) -> None:
         if self._draft is not None and self._draft["line"]:
@@ -263,6 +272,7 @@ class _Panel:
         except ParameterError as error:
             ui.notify(str(error), type="negative")
             return None
+        self._page.viewer.listing.forget()
         await self._list()
         ui.notify(f"saved {taken.file}", type="positive", position="bottom-left")
         return path
