@@ -23,7 +23,7 @@ class Hands:
         self.checked, self.started = [], []
         panel = self.panel = object.__new__(design._Panel)
         panel._page = SimpleNamespace(
-            may_control=True, viewer=SimpleNamespace(listing=Listing(root))
+            may_control=True, viewer=SimpleNamespace(listing=Listing(root), checking=None)
         )
         panel._root = root
         panel._editor = SimpleNamespace(value="name: checked")

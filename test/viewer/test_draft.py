@@ -13,6 +13,7 @@ from streaming_net_ros.cli.new_text import NewNetwork, network_text
 from streaming_net_ros.network import parse_network, rollout_of
 from streaming_net_ros.paths import share_directory
 from streaming_net_ros.theory import inference_factor, response_times
+from streaming_net_ros.viewer import draft as draft_module
 from streaming_net_ros.viewer.draft import MAX_GROUPS, MAX_TEXT, check_draft
 from streaming_net_ros.viewer.draft_place import line_of
 
@@ -183,6 +184,12 @@ def test_a_draft_that_is_too_large_is_refused_in_words(check):
         outputs: {{last: {{group: g0}}}}
         """)
     assert "too many groups for this page" in check(many)["error"]
+
+
+def test_edges_are_counted_before_anything_is_planned(check, monkeypatch):
+    monkeypatch.setattr(draft_module, "MAX_EDGES", 2)
+    monkeypatch.setattr(draft_module, "lay_out", None)
+    assert "too many edges for this page" in check(TEXT)["error"]
 
 
 HOSTILE = [

@@ -2,7 +2,10 @@
 
 import io
 import json
+import signal
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -63,3 +66,24 @@ def test_a_draft_that_takes_too_long_or_breaks_its_process_costs_only_itself(che
 def test_a_process_that_does_not_start_is_told(tmp_path):
     broken = Checker(tmp_path, command=(sys.executable, "-c", "import sys; sys.exit(1)"))
     assert "does not start" in broken.check("first", "a.yaml")["error"]
+
+
+def test_closing_ends_a_check_that_is_under_way_and_begins_none(checker):
+    checker.check("first", "a.yaml")
+    checker._check_s = 60.0
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(checker.check, "slow", "a.yaml")
+        while not checker._lock.locked():
+            pass
+        checker.close()
+        assert asked.result(20)["error"]
+    assert "does not start" in checker.check("next", "a.yaml")["error"]
+    assert checker.started == 1
+
+
+def test_a_check_that_nobody_ends_is_ended_by_the_system():
+    code = (
+        "from streaming_net_ros.viewer.draft_process import limit_processor_time as limit\n"
+        "limit(0.01)\nwhile True: pass"
+    )
+    assert subprocess.call([sys.executable, "-c", code], timeout=60) == -signal.SIGXCPU

@@ -5,7 +5,6 @@ Owns the command lines, and that no child outlives its parent. Imported by ``vie
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -17,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import PACKAGE
+from streaming_net_ros.viewer.children import ending_with_parent
 
 if TYPE_CHECKING:
     from streaming_net_ros.network import NetworkSpec
 
 _END_S = 5.0
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 
 def simulated(
@@ -100,7 +98,7 @@ def started(commands: Sequence[Sequence[str]]) -> Iterator[None]:
             subprocess.Popen(
                 command,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread of ours runs yet
+                preexec_fn=ending_with_parent(),  # noqa: PLW1509 - no thread of ours runs yet
             )
             for command in commands
         ]
@@ -114,9 +112,3 @@ def started(commands: Sequence[Sequence[str]]) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-
-
-def _end_with_parent() -> None:
-    """In the child, before its program: end when the parent is killed, where Linux offers it."""
-    if hasattr(_LIBC, "prctl"):
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -6,6 +6,7 @@ ROS on the link's, and what waits for an answer waits without holding up the pag
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -76,16 +77,21 @@ def serve(
         ws_max_size=1 << 20,
         h11_max_incomplete_event_size=1 << 16,
     )
-    server = _Server(config, on_start, follow_pid)
+    server = _Server(config, viewer, on_start, follow_pid)
     with contextlib.suppress(KeyboardInterrupt):  # the signal it ended on is raised again
         server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
     def __init__(
-        self, config: uvicorn.Config, on_start: Callable[[], None], follow_pid: int
+        self,
+        config: uvicorn.Config,
+        viewer: Viewer,
+        on_start: Callable[[], None],
+        follow_pid: int,
     ) -> None:
         super().__init__(config)
+        self._viewer = viewer
         self._on_start = on_start
         self._follow_pid = follow_pid
 
@@ -93,6 +99,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what pages have begun, too: the signal is raised again after this, and ends all."""
+        await asyncio.to_thread(self._viewer.close)
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: is it time to end?"""

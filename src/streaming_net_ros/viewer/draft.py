@@ -35,6 +35,7 @@ MAX_TEXT = 1 << 16
 """Characters of a text from a page; a file of its own may have more."""
 
 MAX_GROUPS = 200
+MAX_EDGES = 1000
 
 
 class Branch(TypedDict, total=False):
@@ -122,11 +123,7 @@ def _fill(draft: Draft, text: str, path: Path, root: Path) -> None:
         if isinstance(content.get(key), str):
             _check_below(root, path, key, content[key])
     spec = parse_network(content, path)
-    if len(spec.groups) > MAX_GROUPS:
-        raise NetworkFileError(
-            "too many groups for this page", where=str(path), expected=f"at most {MAX_GROUPS}",
-            got=len(spec.groups), remedy="'streaming-net plan' tells of it",
-        )  # fmt: skip
+    _check_size(spec, path)
     made = next((group.name for group in spec.groups if group.factory is not None), None)
     draft["name"] = spec.name
     draft["drives"] = any(output.publish == "twist" for output in spec.outputs.values())
@@ -146,6 +143,17 @@ def _fill(draft: Draft, text: str, path: Path, root: Path) -> None:
     draft["missing"] = "" if weights is None or weights.is_file() else str(spec.weights)
     draft["parameters"] = sum(weight.numel() for weight in network.parameters())
     draft["tree"], draft["svg"] = _tree(spec, shapes), _svg(spec, shapes)
+
+
+def _check_size(spec: NetworkSpec, path: Path) -> None:
+    """Before anything is planned or laid out: both take long for very many."""
+    edges = sum(len(group.edges) for group in spec.groups)
+    for what, most, got in (("groups", MAX_GROUPS, len(spec.groups)), ("edges", MAX_EDGES, edges)):
+        if got > most:
+            raise NetworkFileError(
+                f"too many {what} for this page", where=str(path), expected=f"at most {most}",
+                got=got, remedy="'streaming-net plan' tells of it",
+            )  # fmt: skip
 
 
 def _read(text: str, path: Path) -> dict[str, Any]:

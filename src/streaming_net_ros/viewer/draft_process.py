@@ -2,24 +2,29 @@
 
 Whatever is typed, or sent, the page goes on: the process that checks is ended and begun anew when
 it takes too long. One process to a viewer, begun with the first draft; it ends with its parent,
-because its input does. No NiceGUI.
+in the middle of a check too. No NiceGUI.
 
-Threads: `check` may be called from any; one check at a time.
+Threads: one check at a time. `check` is called from one thread that stays until the viewer ends:
+the process ends with the thread that began it. `close` may be called from any.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import selectors
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from streaming_net_ros.viewer.children import ending_with_parent
 from streaming_net_ros.viewer.draft import Draft, check_draft, no_draft
 
 CHECK_S = 8.0
@@ -47,6 +52,8 @@ class Checker:
         self._command = command or (sys.executable, "-m", __name__)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._beginning = threading.Lock()  # none is begun while, or after, it is closed
+        self._is_closed = False
         self.started = 0
 
     def check(self, text: str, file: str) -> Draft:
@@ -70,22 +77,34 @@ class Checker:
             return draft
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one, and check nothing more. Waits for no check."""
+        with self._beginning:
+            self._is_closed = True
+            process = self._process
+        if process is not None:
+            process.kill()  # the check that is under way ends with it
         with self._lock:
             self._end()
 
     def _running(self) -> subprocess.Popen[bytes] | None:
         if self._process is None or self._process.poll() is not None:
             self._end()
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-            )  # fmt: skip
-            self.started += 1
+            with self._beginning:
+                if self._is_closed:
+                    return None
+                self._process = self._begun()
             if self._line(self._process, _START_S) is None:
                 self._end()
         return self._process
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        self.started += 1
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+            preexec_fn=ending_with_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call
+        )  # fmt: skip
 
     def _asked(
         self, process: subprocess.Popen[bytes], request: str, limit_s: float
@@ -118,12 +137,21 @@ class Checker:
             process.communicate()
 
 
-def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer requests, a line of JSON each, until there are no more."""
+def serve(
+    requests: IO[bytes], answers: IO[bytes], before: Callable[[], None] = lambda: None
+) -> None:
+    """Answer requests, a line of JSON each, until there are no more.
+
+    Args:
+        requests: read.
+        answers: written, a line of JSON each.
+        before: called before each check.
+    """
     answers.write(b"ready\n")
     answers.flush()
     for line in requests:
         asked = json.loads(line)
+        before()
         try:
             draft = check_draft(asked["text"], Path(asked["root"]), asked["file"])
         except MemoryError:
@@ -132,11 +160,19 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         answers.flush()
 
 
+def limit_processor_time(seconds: float = CHECK_S) -> None:
+    """Let this process compute so long from now on, then end it, whoever still waits for it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    until = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (until, most))
+
+
 def main() -> None:
     """The process: requests on stdin, answers on stdout."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     os.nice(5)
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    serve(sys.stdin.buffer, sys.stdout.buffer, limit_processor_time)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +20,12 @@ from streaming_net_ros.network import NetworkSpec
 from streaming_net_ros.theory import Rollout
 from streaming_net_ros.theory.layout import Layout, lay_out
 from streaming_net_ros.viewer.control import Answer, Control
+from streaming_net_ros.viewer.draft_process import Checker
 from streaming_net_ros.viewer.files import Listing
 from streaming_net_ros.viewer.gallery import Gallery
 from streaming_net_ros.viewer.guard import Guard
 from streaming_net_ros.viewer.link import Link
+from streaming_net_ros.viewer.trial import Trial
 from streaming_net_ros.viewer.watch import Watch
 
 T = TypeVar("T")
@@ -56,6 +58,31 @@ class Viewer:
     def listing(self) -> Listing:
         """What lies below the root."""
         return Listing(self.root)
+
+    @cached_property
+    def checker(self) -> Checker:
+        """Checks drafts, in `checking`."""
+        return Checker(self.root)
+
+    @cached_property
+    def trial(self) -> Trial:
+        """Drives a draft."""
+        return Trial(self.guard.token)
+
+    @cached_property
+    def checking(self) -> ThreadPoolExecutor:
+        """The one thread that waits for checks: pictures and gradients do not wait behind it."""
+        return ThreadPoolExecutor(1, thread_name_prefix="viewer check")
+
+    def close(self) -> None:
+        """End what pages have begun. Waits some seconds for a trial."""
+        begun = vars(self)  # what nobody has asked for is not made to be ended
+        if "checker" in begun:
+            self.checker.close()
+        if "checking" in begun:
+            self.checking.shutdown(wait=False, cancel_futures=True)
+        if "trial" in begun:
+            self.trial.stop()
 
 
 def make_viewer(

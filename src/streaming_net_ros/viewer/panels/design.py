@@ -8,8 +8,6 @@ started drives the simulated car in a namespace of its own.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import weakref
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -19,8 +17,7 @@ from nicegui import ui
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.viewer.draft import MAX_TEXT, Branch, Draft, Planned, no_draft
-from streaming_net_ros.viewer.draft_process import Checker
-from streaming_net_ros.viewer.page import Page, Viewer
+from streaming_net_ros.viewer.page import Page
 from streaming_net_ros.viewer.shelf import (
     SHIPPED,
     checked_path,
@@ -28,14 +25,10 @@ from streaming_net_ros.viewer.shelf import (
     read_text,
     save_text,
 )
-from streaming_net_ros.viewer.trial import Trial
-from streaming_net_ros.viewer.watch import Watch
 
 QUIET_S = 0.5  # after the last key
 _IS_DARK = "return document.body.classList.contains('body--dark')"
 
-_CHECKERS: weakref.WeakKeyDictionary[Watch, Checker] = weakref.WeakKeyDictionary()
-_TRIALS: weakref.WeakKeyDictionary[Watch, Trial] = weakref.WeakKeyDictionary()
 _STYLE = """
 body.body--dark { color-scheme: dark; }
 .cm-editor { font-size: 12.5px; height: 100%; }
@@ -91,7 +84,7 @@ class _Panel:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._root = page.viewer.root
-        self._checker, self._trial = _shared(page.viewer)
+        self._checker, self._trial = page.viewer.checker, page.viewer.trial
         self._draft: Draft | None = None
         self._checked: object = None
         self._typed_s = 0.0
@@ -213,7 +206,9 @@ class _Panel:
                     "too long for this page", where=taken.file,
                     expected=f"at most {MAX_TEXT} characters",
                 )  # fmt: skip
-            draft = await asyncio.to_thread(self._checker.check, taken.text, taken.file)
+            draft = await asyncio.get_running_loop().run_in_executor(
+                self._page.viewer.checking, self._checker.check, taken.text, taken.file
+            )
         except ParameterError as error:
             draft = no_draft(str(error))
         finally:
@@ -328,13 +323,3 @@ def _names(tree: list[Branch]) -> list[str]:
 def _button(label: str, icon: str, work: Any) -> ui.button:
     made = ui.button(label, icon=icon, on_click=work)
     return made.props("flat dense no-caps size=sm")
-
-
-def _shared(viewer: Viewer) -> tuple[Checker, Trial]:
-    """One process that checks and at most one trial for all pages; both end with this process."""
-    if viewer.watch not in _CHECKERS:
-        checker, trial = Checker(viewer.root), Trial(viewer.guard.token)
-        _CHECKERS[viewer.watch], _TRIALS[viewer.watch] = checker, trial
-        atexit.register(trial.stop)
-        atexit.register(checker.close)
-    return _CHECKERS[viewer.watch], _TRIALS[viewer.watch]
