@@ -62,13 +62,18 @@ class Gallery:
         key, tag = (node, options), self._tag(seen)
         with self._lock:
             drawing = self._drawing.setdefault(key, threading.Lock())
-        with drawing:  # who asks for the same waits for it, and gets it
+        try:
+            with drawing:  # who asks for the same waits for it, and gets it
+                with self._lock:
+                    kept = self._kept.get(key)
+                if kept is None or kept.tag != tag:
+                    kept = self._render(seen, options, tag)
+                    self._keep(key, kept)
+            return kept
+        finally:
             with self._lock:
-                kept = self._kept.get(key)
-            if kept is None or kept.tag != tag:
-                kept = self._render(seen, options, tag)
-                self._keep(key, kept)
-        return kept
+                if key not in self._kept:  # refused: nothing is left of it
+                    self._drawing.pop(key, None)
 
     def kept(self, node: str, options: Options) -> Picture | None:
         """The newest picture, if it is drawn already. Takes no time.
