@@ -155,6 +155,18 @@ def test_no_file_outside_of_the_folder_is_opened(tmp_path, key, named):
     assert "secret_word" not in draft["error"]
 
 
+@pytest.mark.parametrize("named", ["../secret.yaml", "link.yaml"])
+def test_no_base_of_a_base_is_opened_outside_of_the_folder(tmp_path, named):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.yaml").write_text("secret_word: [")
+    (root / "link.yaml").symlink_to(tmp_path / "secret.yaml")
+    (root / "lower.yaml").write_text(yaml.safe_dump({"base": named, "name": "lower"}))
+    draft = check_draft("base: lower.yaml\nname: mine\n", root, "car.yaml")
+    assert "a base must lie below the folder" in draft["error"]
+    assert "secret_word" not in draft["error"] and str(tmp_path) not in draft["error"]
+
+
 def test_weights_that_are_not_there_are_told_and_no_error(check, tmp_path):
     text = TEXT + "weights: car.safetensors\n"
     assert (check(text)["error"], check(text)["missing"]) == ("", "car.safetensors")

@@ -21,7 +21,10 @@ NOT_INHERITED = ("weights", "description")
 
 
 def on_base(
-    content: Mapping[str, Any], path: Path, constants: Mapping[str, Any] | None = None
+    content: Mapping[str, Any],
+    path: Path,
+    constants: Mapping[str, Any] | None = None,
+    below: Path | None = None,
 ) -> tuple[dict[str, Any], Places]:
     """A file's content on top of its base's, that on top of its own base's, and so on.
 
@@ -29,18 +32,19 @@ def on_base(
         content: what the file says; constants and repetitions still as they are written.
         path: the file; bases are relative to the file that names them.
         constants: win over those of the file.
+        below: a folder that all bases must lie in, links followed; None: anywhere.
 
     Returns:
         the whole, without ``base`` and with all ``constants``; and which file wrote what.
 
     Raises:
-        NetworkFileError: a base that cannot be read, a circle or too many of them, or a constant
-            that the file below does not know.
+        NetworkFileError: a base that cannot be read or lies elsewhere, a circle or too many of
+            them, or a constant that the file below does not know.
     """
     whole: dict[str, Any] = {}
     known: dict[str, Any] = {}
     writers: dict[str, Path] = {}
-    for file, own in reversed(_chain(content, path)):
+    for file, own in reversed(_chain(content, path, below)):
         given = own.get("constants", {})
         if not (isinstance(given, dict) and all(isinstance(name, str) for name in given)):
             raise NetworkFileError(
@@ -61,14 +65,16 @@ def on_base(
     return {**whole, "constants": known}, places
 
 
-def _chain(content: Mapping[str, Any], path: Path) -> list[tuple[Path, Mapping[str, Any]]]:
+def _chain(
+    content: Mapping[str, Any], path: Path, below: Path | None
+) -> list[tuple[Path, Mapping[str, Any]]]:
     """The file, its base, the base's base and so on, each with what it says."""
     chain = [(path, content)]
     names = [path.name]
     seen = {path.resolve()}
     while "base" in content:
         where = f"{path}: base"
-        path = _base_file(content["base"], path)
+        path = _base_file(content["base"], path, below)
         names.append(content["base"])
         if path.resolve() in seen:
             raise NetworkFileError(
@@ -88,8 +94,8 @@ def _chain(content: Mapping[str, Any], path: Path) -> list[tuple[Path, Mapping[s
     return chain
 
 
-def _base_file(base: Any, path: Path) -> Path:
-    """The file that ``base`` names in the file at ``path``."""
+def _base_file(base: Any, path: Path, below: Path | None) -> Path:
+    """The file that ``base`` names in the file at ``path``; nothing is looked at elsewhere."""
     if not isinstance(base, str):
         raise NetworkFileError(
             "a base is named by its path",
@@ -98,6 +104,18 @@ def _base_file(base: Any, path: Path) -> Path:
             got=type(base).__name__,
         )
     file = path.parent / base
+    try:
+        is_there = below is None or file.resolve().is_relative_to(below.resolve())
+    except (OSError, ValueError):
+        is_there = False
+    if not is_there:
+        raise NetworkFileError(
+            "a base must lie below the folder that was given",
+            where=f"{path}: base",
+            expected="a file below it, links followed",
+            got=base,
+            remedy="copy it there first",
+        )
     try:
         is_file = file.is_file()
     except (OSError, ValueError):

@@ -24,6 +24,7 @@ from streaming_net_ros.network import (
     rollout_of,
     state_shapes,
 )
+from streaming_net_ros.network.base import on_base
 from streaming_net_ros.network.schema import GroupSpec, LayerSpec
 from streaming_net_ros.theory import Rollout, inference_factor, response_times
 from streaming_net_ros.theory.layout import lay_out
@@ -122,6 +123,7 @@ def _fill(draft: Draft, text: str, path: Path, root: Path) -> None:
     for key in ("base", "weights"):
         if isinstance(content.get(key), str):
             _check_below(root, path, key, content[key])
+    on_base(content, path, below=root)  # the base's base, too
     spec = parse_network(content, path)
     _check_size(spec, path)
     made = next((group.name for group in spec.groups if group.factory is not None), None)
