@@ -129,6 +129,7 @@ class Change:
     parameter: str
     value: str
     at_s: float  # since the epoch
+    number: int  # counts all that were told of: old ones are forgotten, and numbers go on
 
 
 def formats_of(spec: NetworkSpec) -> dict[str, StateFormat]:
@@ -179,6 +180,7 @@ class Watch:
         self._health: dict[str, Status] = {}
         self._history: dict[tuple[str, str], deque[tuple[float, float]]] = {}
         self._changes: deque[Change] = deque(maxlen=_CHANGES)
+        self._changed = 0
         self.refused = 0
         self._heard: dict[str, _Heard] = {
             **{
@@ -264,10 +266,16 @@ class Watch:
         with self._lock:
             return tuple(self._history.get((member, key), ()))
 
-    def changes(self) -> tuple[Change, ...]:
-        """What was changed while this viewer ran, oldest first."""
+    def changes(self, after: int = 0) -> tuple[Change, ...]:
+        """What was changed while this viewer ran, oldest first; of very many the last thousand.
+
+        Args:
+            after: the number of the last one that is known already.
+        """
         with self._lock:
-            return tuple(self._changes)
+            if after >= self._changed:
+                return ()
+            return tuple(one for one in self._changes if one.number > after)
 
     def looked_at(self) -> list[str]:
         """The topics that are subscribed to because somebody looks."""
@@ -382,8 +390,11 @@ class Watch:
     def _on_changes(self, message: DiagnosticArray) -> None:
         frame = self.grid.frame_at(read_stamp_ns(message.header.stamp))
         with self._lock:
-            self._changes.extend(
-                Change(frame, told.name, pair.key, pair.value, time.time())
-                for told in message.status
-                for pair in told.values
-            )
+            for told in message.status:
+                for pair in told.values:
+                    self._changed += 1
+                    self._changes.append(
+                        Change(
+                            frame, told.name, pair.key, pair.value, time.time(), self._changed
+                        )
+                    )

@@ -29,13 +29,14 @@ def build(page: Page) -> None:
     members = [FRAME_SOURCE, *(group.name for group in page.viewer.spec.groups)]
     with ui.element("div").style("columns: 4 310px; column-gap: 8px; width: 100%"):
         cards = [_Card(page, member) for member in members]
-    seen = {"changes": len(page.viewer.watch.changes())}
+    seen = max((one.number for one in page.viewer.watch.changes()), default=0)
 
     async def keep_up() -> None:
-        changes = page.viewer.watch.changes()
-        if len(changes) != seen["changes"]:
-            touched = {one.node for one in changes[seen["changes"] - len(changes) :]}
-            seen["changes"] = len(changes)
+        nonlocal seen
+        changes = page.viewer.watch.changes(seen)
+        if changes:
+            touched = {one.node for one in changes}
+            seen = changes[-1].number
             for card in cards:
                 if card.node in touched:
                     await card.read()

@@ -22,22 +22,25 @@ def build(page: Page) -> None:
                                ("parameter", "what"), ("value", "value"))
         ]  # fmt: skip
         table = ui.table(columns=columns, rows=[], row_key="number").props("dense flat")
+        table.props("hide-no-data")
+        none_yet = ui.label("no change yet").classes("pale text-xs")
         table.classes("w-full")
 
     def draw() -> None:
-        told = list(enumerate(watch.changes()))[-_SHOWN:][::-1]
+        told = watch.changes()[-_SHOWN:][::-1]
         rows = [
             {
-                "number": number,
+                "number": one.number,
                 "at": time.strftime("%H:%M:%S", time.localtime(one.at_s)),
                 "frame": Page.told_frame(one.frame),
                 "node": one.node,
                 "parameter": one.parameter,
                 "value": one.value,
             }
-            for number, one in told
+            for one in told
         ]
         if rows != table.rows:
             table.rows = rows
+            none_yet.set_visibility(not rows)
 
     page.every(0.5, draw)
