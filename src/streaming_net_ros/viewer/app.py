@@ -251,15 +251,26 @@ def _head(page: Page) -> None:
 
 
 def _absence(page: Page) -> None:
-    """What is said while no network is there; it is found by itself when it comes."""
+    """What is said while no network is there, or another one; it is found by itself when it comes."""
     watch = page.viewer.watch
-    with ui.element("div").classes("banner") as banner:
+    with ui.element("div").classes("banner") as absent:
         ui.label(
             f"No network '{watch.spec.name}' in the namespace {watch.namespace}: waiting for it. "
             "Is it started, with the same ROS_DOMAIN_ID?"
         )
-    banner.props("data-name=absent").set_visibility(False)
-    ui.timer(0.5, lambda: banner.set_visibility(not watch.is_present))
+    absent.props("data-name=absent").set_visibility(False)
+    with ui.element("div").classes("banner") as other:
+        told = ui.label()
+    other.props("data-name=mismatch").set_visibility(False)
+
+    def look() -> None:
+        absent.set_visibility(not watch.is_present)
+        why = watch.mismatch
+        other.set_visibility(bool(why))
+        if why:
+            told.text = f"What runs in {watch.namespace} is not the network that is shown: {why}."
+
+    ui.timer(0.5, look)
 
 
 def _appearance() -> None:

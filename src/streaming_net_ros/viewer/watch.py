@@ -9,6 +9,7 @@ Threads: callbacks run on the link's thread; everything public may be called fro
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -132,6 +133,10 @@ class Change:
     number: int  # counts all that were told of: old ones are forgotten, and numbers go on
 
 
+def _now_s() -> float:
+    return time.monotonic()
+
+
 def formats_of(spec: NetworkSpec) -> dict[str, StateFormat]:
     """What each node's states look like on the wire."""
 
@@ -181,7 +186,7 @@ class Watch:
         self._history: dict[tuple[str, str], deque[tuple[float, float]]] = {}
         self._changes: deque[Change] = deque(maxlen=_CHANGES)
         self._changed = 0
-        self.refused = 0
+        self._refused_s: dict[str, float] = {}  # when a state came that is not of this network
         self._heard: dict[str, _Heard] = {
             **{
                 topics.throttled(name): _Heard(partial(self._hear_state, name))
@@ -261,6 +266,32 @@ class Watch:
         status = self._health.get(FRAME_SOURCE)
         return self.is_present and status is not None and status.values.get("state") == "paused"
 
+    @property
+    def mismatch(self) -> str:
+        """Why what runs is not the network that is shown here; empty as long as nothing says so.
+
+        Told by what was heard in the last seconds: a network that replaces another is not blamed.
+        """
+        now_s = _now_s()
+        told = {
+            name: status
+            for name, status in list(self._health.items())
+            if now_s - status.received_s < ABSENT_S
+        }
+        known = {FRAME_SOURCE, *(group.name for group in self.spec.groups)}
+        strangers = sorted(set(told) - known)
+        if strangers:
+            return f"it has the groups {', '.join(strangers[:5])}, which the file here has not"
+        for name, status in told.items():
+            rate_hz = status.number("target_hz")
+            if rate_hz is not None and not math.isclose(rate_hz, self.grid.rate_hz, rel_tol=1e-3):
+                return (
+                    f"{name} runs at {rate_hz:g} Hz, here {self.grid.rate_hz:g} Hz is expected: "
+                    "start the viewer with --rate-hz"
+                )
+        shapes = sorted(n for n, at_s in list(self._refused_s.items()) if now_s - at_s < ABSENT_S)
+        return f"states of another shape or type come from {', '.join(shapes)}" if shapes else ""
+
     def history(self, member: str, key: str) -> tuple[tuple[float, float], ...]:
         """A number of /diagnostics over time: (seconds since the epoch, value), oldest first."""
         with self._lock:
@@ -328,8 +359,8 @@ class Watch:
         form = self.formats[name]
         try:
             told = read_state(message, form)
-        except StateError:  # another network under the same name: said by `refused`
-            self.refused += 1
+        except StateError:  # another network under the same name: `mismatch` says so
+            self._refused_s[name] = _now_s()
             return
         self._counts[name] += 1
         seen = Seen(
@@ -394,7 +425,5 @@ class Watch:
                 for pair in told.values:
                     self._changed += 1
                     self._changes.append(
-                        Change(
-                            frame, told.name, pair.key, pair.value, time.time(), self._changed
-                        )
+                        Change(frame, told.name, pair.key, pair.value, time.time(), self._changed)
                     )
