@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from networks import GOLDEN_TOY
 from streaming_net_ros.cli.app import main
+from streaming_net_ros.cli.view import page_address
 from streaming_net_ros.cli.view_network import replayed, simulated, started
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.network import parse_network, read_network_file
@@ -54,6 +56,29 @@ def test_a_port_that_is_taken_is_said_with_what_to_do(capsys):
         port = str(taken.getsockname()[1])
         code, told = refused(capsys, "pilot", "--port", port)
     assert code == 3 and port in told and "--port" in told
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "::", "0.0.0.0"])
+def test_a_page_is_served_at_addresses_of_both_kinds(host):
+    pytest.importorskip("nicegui")
+    pytest.importorskip("rclpy")
+    from streaming_net_ros.viewer.app import listen
+
+    if ":" in host:
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    with listen(host, 0) as listening:
+        reached = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
+        socket.create_connection((reached, listening.getsockname()[1]), timeout=10).close()
+
+
+@pytest.mark.parametrize("token", ["a b&c=d#e+f%20", "\u00e9/?"])
+def test_the_address_that_is_printed_gives_the_token_whatever_it_is_made_of(token):
+    parts = urlsplit(page_address("::1", 8080, token))
+    assert parse_qs(parts.query) == {"token": [token]}
+    assert (parts.hostname, parts.port) == ("::1", 8080) and not parts.fragment
 
 
 def test_the_simulator_drives_the_network_that_is_shown():

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from streaming_net_ros.viewer.children import TOKEN_VARIABLE
 from streaming_net_ros.viewer.trial import Trial
 
 SERVES = """
@@ -20,8 +21,8 @@ FAILS = "import sys; print('error: no such thing', file=sys.stderr); sys.exit(2)
 def started(tmp_path):
     trials = []
 
-    def start(script):
-        trials.append(Trial("t", (sys.executable, "-c", script)))
+    def start(script, host=""):
+        trials.append(Trial("t", host, (sys.executable, "-c", script)))
         assert trials[-1].start(tmp_path / "car.yaml", "car")
         return trials[-1]
 
@@ -55,10 +56,33 @@ def test_why_a_trial_failed_is_told(started):
 
 
 def test_a_trial_is_started_with_a_namespace_of_its_own_and_follows_this_process(started):
-    trial = started("import sys; print('error', sys.argv[1:]); sys.exit(1)")
+    trial = started("import sys; print('error', sys.argv[1:]); sys.exit(1)", "::1")
     until(lambda: "argv" not in trial.told and "error" in trial.told)
-    for word in ("car.yaml", "--simulate", "'car_trial'", "--follow-pid", "'--token', 't'"):
+    for word in ("car.yaml", "--simulate", "'car_trial'", "--follow-pid", "'--host', '::1'"):
         assert word in trial.told
+
+
+def test_the_token_is_not_on_the_command_line_that_others_can_read(started):
+    script = f"import os, sys; print('error', os.environ['{TOKEN_VARIABLE}'], sys.argv)"
+    trial = started(script + "; sys.exit(1)")
+    until(lambda: "error t [" in trial.told)
+    assert "'t'" not in trial.told and "--token" not in trial.told
+
+
+@pytest.mark.parametrize(
+    "host, address, port",
+    [
+        ("127.0.0.1", "http://127.0.0.1:4711/?token=t", 4711),
+        ("::1", "http://127.0.0.1:4711/?token=t", 4711),
+        ("localhost", "http://127.0.0.1:4711/?token=t", 4711),
+        ("0.0.0.0", "http://robot:4711/?token=t", None),
+    ],
+)
+def test_the_link_leads_to_the_trial_from_where_the_visitor_is(started, host, address, port):
+    trial = started(SERVES, host)
+    assert trial.seen_from("robot") == ("", None) or trial.address
+    until(lambda: trial.address)
+    assert trial.seen_from("robot") == (address, port)
 
 
 def test_nothing_is_told_before_anything_is_started():

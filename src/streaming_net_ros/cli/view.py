@@ -8,12 +8,14 @@ import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.paths import find_network
+from streaming_net_ros.viewer.children import TOKEN_VARIABLE
 
 _START_S = 60.0
 _NICE = 10  # a page never takes the processor from a network on the same machine
@@ -49,7 +51,12 @@ def view(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8080,
     token: Annotated[
-        str, typer.Option(help="Opens the controls; else one is made and printed.")
+        str,
+        typer.Option(
+            envvar=TOKEN_VARIABLE,
+            help="Opens the controls; else one is made and printed. Others on this machine read "
+            "command lines, not the environment.",
+        ),
     ] = "",
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Nobody may change anything.")
@@ -107,8 +114,8 @@ def view(
         if bag is not None and is_lockstep:
             pace_hz = rate_hz or spec.rate_hz  # as recorded, instead of as fast as it can
             viewer.control.set(FRAME_SOURCE, "pace_hz", pace_hz, timeout_s=_START_S)
-        address = f"http://{_reached(host)}:{listening.getsockname()[1]}/"
-        to_open = address if read_only else f"{address}?token={viewer.guard.token}"
+        port = listening.getsockname()[1]
+        to_open = page_address(host, port, "" if read_only else viewer.guard.token)
 
         def tell() -> None:
             console = Console(highlight=False, soft_wrap=True)
@@ -117,6 +124,12 @@ def view(
                 webbrowser.open(to_open)
 
         serve(viewer, listening, tell, follow_pid)
+
+
+def page_address(host: str, port: int, token: str = "") -> str:
+    """What a browser on this machine opens, whatever the token is made of."""
+    address = f"http://{_reached(host)}:{port}/"
+    return f"{address}?token={quote(token, safe='')}" if token else address
 
 
 def _reached(host: str) -> str:

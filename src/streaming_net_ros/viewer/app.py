@@ -43,8 +43,16 @@ def listen(host: str, port: int) -> socket.socket:
         RunError: the address is taken or not one of this machine.
     """
     try:
-        return socket.create_server((host, port), backlog=_MOST_WAITING)
-    except (OSError, OverflowError) as error:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        is_everywhere = address[0] == "::"  # to whoever reaches it, by IPv4 too
+        return socket.create_server(
+            address[:2],
+            family=family,
+            backlog=_MOST_WAITING,
+            dualstack_ipv6=is_everywhere and socket.has_dualstack_ipv6(),
+        )
+    except (OSError, OverflowError, UnicodeError) as error:
         raise RunError(
             "cannot serve the page there",
             where=f"{host}:{port}",
@@ -251,7 +259,7 @@ def _head(page: Page) -> None:
 
 
 def _absence(page: Page) -> None:
-    """What is said while no network is there, or another one; it is found by itself when it comes."""
+    """What is said while no network is there, or another; one that comes is found by itself."""
     watch = page.viewer.watch
     with ui.element("div").classes("banner") as absent:
         ui.label(

@@ -1,4 +1,4 @@
-"""Children of the viewer that never outlive it, not even when it is killed.
+"""Children of the viewer: how they are given the token, and that they never outlive it.
 
 Knows nothing of what they do. Imports no ROS and no torch: the command line starts children too.
 """
@@ -9,6 +9,9 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable
+
+TOKEN_VARIABLE = "STREAMING_NET_VIEW_TOKEN"
+"""Names the environment's variable that the token of a page may be given by."""
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)

@@ -36,10 +36,12 @@ class Guard:
 
     Attributes:
         token: that opens the controls.
+        host: under which the page is served.
     """
 
     def __init__(self, token: str = "", *, read_only: bool = False, host: str = "") -> None:
         self.token = token or secrets.token_urlsafe(16)
+        self.host = host
         self.is_read_only = read_only
         own = socket.gethostname().lower()
         self._names = {"localhost", own, f"{own}.local", host.lower()} - {""}

@@ -67,7 +67,7 @@ class Viewer:
     @cached_property
     def trial(self) -> Trial:
         """Drives a draft."""
-        return Trial(self.guard.token)
+        return Trial(self.guard.token, self.guard.host)
 
     @cached_property
     def checking(self) -> ThreadPoolExecutor:

@@ -3,11 +3,13 @@
 Starts ``streaming-net view FILE --simulate`` as a child, with a page and a namespace of its own,
 and ends it. One at a time. The child follows this process: none is left behind. No NiceGUI.
 
-Threads: every method may be called from any; none waits for the child, but `stop`.
+Threads: every method may be called from any, but `start` from one that stays: the
+child ends with the thread that began it. None waits for the child, but `stop`.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import signal
@@ -18,8 +20,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit, urlunsplit
 
 from streaming_net_ros.paths import PACKAGE
+from streaming_net_ros.viewer.children import TOKEN_VARIABLE, ending_with_parent
 
 _STOP_S = 8.0
 _TAIL = 12
@@ -39,11 +43,13 @@ class Trial:
 
     Args:
         token: opens its page's controls.
+        host: at which its page is served, as the viewer's own.
         command: what is started, before the file: for tests.
     """
 
-    def __init__(self, token: str, command: tuple[str, ...] = ()) -> None:
+    def __init__(self, token: str, host: str = "", command: tuple[str, ...] = ()) -> None:
         self._token = token
+        self._host = host or "127.0.0.1"
         self._command = command or (sys.executable, "-m", f"{PACKAGE}.cli.app", "view")
         self._lock = threading.Lock()
         self._child: _Child | None = None
@@ -60,8 +66,10 @@ class Trial:
                 return False
             process = subprocess.Popen(
                 [*self._command, str(path), "--simulate", "--mode", "realtime",
-                 "--namespace", f"{name}_trial", "--port", "0", "--token", self._token,
+                 "--namespace", f"{name}_trial", "--port", "0", "--host", self._host,
                  "--follow-pid", str(os.getpid())],
+                env={**os.environ, TOKEN_VARIABLE: self._token},  # others can read the command
+                preexec_fn=ending_with_parent(signal.SIGINT),  # noqa: PLW1509 - one system call
                 cwd=path.parent, text=True, errors="replace", start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
@@ -93,6 +101,24 @@ class Trial:
         """Of its page, token included; empty until it is served."""
         return self._child.address if self._child is not None and self.is_running else ""
 
+    def seen_from(self, hostname: str) -> tuple[str, int | None]:
+        """Its address for a visitor, and the port that has to be forwarded to reach it.
+
+        Args:
+            hostname: under which the visitor reached the viewer's own page.
+
+        Returns:
+            the address, empty until it is served; the port only where the page is served to this
+            machine alone, so that a visitor from elsewhere came through a forwarded port.
+        """
+        parts = urlsplit(self.address)
+        if parts.port is None:
+            return "", None
+        if _is_loopback(self._host):
+            return self.address, parts.port
+        name = f"[{hostname}]" if ":" in hostname else hostname
+        return urlunsplit(parts._replace(netloc=f"{name}:{parts.port}")), None
+
     @property
     def told(self) -> str:
         """How it stands, in a line."""
@@ -107,6 +133,13 @@ class Trial:
         errors = [line for line in child.tail if "rror" in line]
         last = (errors or list(child.tail) or [f"exit code {code}"])[-1]
         return f"{child.network} has ended: {last}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(child: _Child, said: IO[str]) -> None:

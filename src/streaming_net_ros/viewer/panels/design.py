@@ -85,6 +85,8 @@ class _Panel:
         self._page = page
         self._root = page.viewer.root
         self._checker, self._trial = page.viewer.checker, page.viewer.trial
+        request = ui.context.client.request
+        self._hostname = (request.url.hostname if request is not None else None) or "127.0.0.1"
         self._draft: Draft | None = None
         self._checked: object = None
         self._typed_s = 0.0
@@ -173,16 +175,23 @@ class _Panel:
 
     async def _refresh(self) -> None:
         """Check what was typed once the keys are quiet; tell how the trial stands."""
-        self._run.text = self._trial.told
         await self._match_theme()
-        self._link.set_visibility(bool(self._trial.address))
-        if self._trial.address:
-            self._link.props(f'href="{self._trial.address}"')
+        self._tell_trial()
         is_quiet = asyncio.get_running_loop().time() - self._typed_s >= QUIET_S
         taken = self._taken()
         is_quiet = is_quiet and bool(self._choice.options)  # else nothing is open yet
         if is_quiet and not self._is_checking and taken.what != self._checked:
             await self._check(taken)
+
+    def _tell_trial(self) -> None:
+        """How the trial stands, and where its page is for this visitor."""
+        address, port = self._trial.seen_from(self._hostname)
+        forward = f"; from another machine, forward port {port} too" if port else ""
+        self._run.text = f"{self._trial.told}{forward}"
+        self._link.set_visibility(bool(address))
+        if address and self._link.props.get("href") != address:
+            self._link.props["href"] = address
+            self._link.update()
 
     async def _match_theme(self) -> None:
         """The editor's colours are its own: they follow those of the page."""
