@@ -53,6 +53,13 @@ def test_with_the_token_it_is(told):
     assert was_asked and answer == Answer(True, "done") and told == ["done"]
 
 
+@pytest.mark.parametrize("typed", [float("inf"), float("nan"), "x", []])
+def test_what_is_no_number_is_answered_and_ends_nothing(told, typed):
+    guard = Guard("secret")
+    page = Page(SimpleNamespace(guard=guard), guard.admit("secret"))
+    assert not asyncio.run(page.change(lambda: int(typed))).is_done
+
+
 def test_a_panel_does_what_it_does_regularly_only_while_it_is_in_front(monkeypatch):
     from streaming_net_ros.viewer import page as module
 

@@ -9,11 +9,13 @@ Threads: public methods may be called from any thread; ROS is used on the link's
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import Parameter as ParameterMessage
@@ -32,6 +34,7 @@ from streaming_net_ros.viewer.link import Link
 
 ANSWER_S = 3.0
 SNAPSHOT_S = 30.0
+_LEAST_INTEGER, _GREATEST_INTEGER = -(1 << 63), (1 << 63) - 1
 
 Value = bool | int | float | str
 T = TypeVar("T")
@@ -93,6 +96,7 @@ class Control:
         self._calls: list[_Call] = []
         self._clients: dict[str, Any] = {}
         link.tick(self._look_after)
+        link.on_end(self._give_up)
 
     def trigger(self, node: str, service: str, timeout_s: float | None = None) -> Future[Answer]:
         """Call a service without arguments: pause, resume, step, reset, save_snapshot, ..."""
@@ -101,7 +105,7 @@ class Control:
             f"{node}/{service}",
             Trigger.Request(),
             lambda given: Answer(bool(given.success), str(given.message)),
-            lambda why: Answer(False, why),
+            _failed,
             timeout_s=timeout_s,
         )
 
@@ -123,23 +127,22 @@ class Control:
         """Set a parameter, and if that was done, call a service that reads it."""
         done: Future[Answer] = Future()
 
-        def go_on(was_set: Future[Answer]) -> None:
-            if not was_set.result().is_done:
-                done.set_result(was_set.result())
-                return
-            called = self.trigger(node, service, timeout_s)
-            called.add_done_callback(lambda told: done.set_result(told.result()))
+        def go_on(was_set: Answer) -> None:
+            if was_set.is_done:
+                _then(self.trigger(node, service, timeout_s), done, partial(_tell, done), _failed)
+            else:
+                _tell(done, was_set)
 
-        self.set(node, parameter, value).add_done_callback(go_on)
+        _then(self.set(node, parameter, value), done, go_on, _failed)
         return done
 
     def set(
         self, node: str, parameter: str, value: Value, timeout_s: float | None = None
     ) -> Future[Answer]:
         """Set a parameter; the node itself decides, and says why not."""
+        if why := _not_sendable(value):
+            return _answered(Answer(False, f"{parameter}: {why}"))
         message = ParameterMessage(name=parameter, value=_message_of(value))
-        if isinstance(value, float) and not math.isfinite(value):
-            return _answered(Answer(False, f"{parameter}: not a finite number"))
         return self._ask(
             SetParametersAtomically,
             f"{node}/set_parameters_atomically",
@@ -148,56 +151,46 @@ class Control:
                 bool(given.result.successful),
                 str(given.result.reason) or f"{node}: {parameter} is {told_value(value)}",
             ),
-            lambda why: Answer(False, why),
+            _failed,
             timeout_s=timeout_s,
         )
 
     def parameters_of(self, node: str) -> Future[tuple[Parameter, ...]]:
         """The parameters of a node that may be set now; empty if the node does not answer."""
         done: Future[tuple[Parameter, ...]] = Future()
-        names: list[str] = []
-        described: list[ParameterDescriptor] = []
 
-        def get(told: Future[Any]) -> None:
-            if told.result() is None:
-                done.set_result(())
-                return
-            described.extend(d for d in told.result() if not d.read_only)
-            names.extend(d.name for d in described)
-            request = GetParameters.Request(names=names)
-            asked = self._ask(
-                GetParameters, f"{node}/get_parameters", request, lambda given: given.values, _none
-            )
-            asked.add_done_callback(finish)
+        def ask(kind: Any, request: Any, read: Callable[[Any], Any], then: Any) -> None:
+            service = f"{node}/{_SERVICES[kind]}"
+            _then(self._ask(kind, service, request, read, _none), done, then, _nothing)
 
-        def describe(told: Future[Any]) -> None:
-            if told.result() is None:
-                done.set_result(())
+        def describe(names: list[str] | None) -> None:
+            found = [name for name in names or () if not name.startswith(_OTHERS)]
+            if not found:
+                _tell(done, ())
                 return
-            found = [n for n in told.result() if not n.startswith(_OTHERS)]
             request = DescribeParameters.Request(names=found)
-            asked = self._ask(
-                DescribeParameters,
-                f"{node}/describe_parameters",
-                request,
-                lambda given: given.descriptors,
-                _none,
-            )
-            asked.add_done_callback(get)
+            ask(DescribeParameters, request, lambda given: given.descriptors, get)
 
-        def finish(told: Future[Any]) -> None:
-            given = zip(described, told.result() or (), strict=False)
-            read = (_read(descriptor, value) for descriptor, value in given)
-            done.set_result(tuple(one for one in read if one is not None))
+        def get(told: Sequence[ParameterDescriptor] | None) -> None:
+            described = [one for one in told or () if not one.read_only]
+            if not described:
+                _tell(done, ())
+                return
+            request = GetParameters.Request(names=[one.name for one in described])
+            ask(GetParameters, request, lambda given: given.values, partial(finish, described))
 
-        listed = self._ask(
+        def finish(
+            described: list[ParameterDescriptor], values: Sequence[ParameterValue] | None
+        ) -> None:
+            read = (_read(*pair) for pair in zip(described, values or (), strict=False))
+            _tell(done, tuple(one for one in read if one is not None))
+
+        ask(
             ListParameters,
-            f"{node}/list_parameters",
             ListParameters.Request(),
             lambda given: list(given.result.names),
-            _none,
+            describe,
         )
-        listed.add_done_callback(describe)
         return done
 
     # --- the link's thread --------------------------------------------------------------------
@@ -224,12 +217,16 @@ class Control:
         return told
 
     def _try(self, call: _Call, node: Node) -> None:
-        if call.service not in self._clients:
-            self._clients[call.service] = node.create_client(call.kind, call.service)
-        client = self._clients[call.service]
-        if call.waited is None and client.service_is_ready():
-            call.waited = client.call_async(call.request)
-            call.waited.add_done_callback(lambda _: self._settle(call))
+        """Ask, if the service is there; what cannot be sent is trouble of its own call alone."""
+        try:
+            if call.service not in self._clients:
+                self._clients[call.service] = node.create_client(call.kind, call.service)
+            client = self._clients[call.service]
+            if call.waited is None and client.service_is_ready():
+                call.waited = client.call_async(call.request)
+                call.waited.add_done_callback(lambda _: self._settle(call))
+        except Exception as error:
+            self._end(call, call.missed(f"cannot be asked for: {_told(error)}"))
 
     def _look_after(self, node: Node) -> None:
         """Ask those who have come meanwhile; give up on those who never answer."""
@@ -239,17 +236,28 @@ class Control:
                 place = f"service {self._link.namespace}/{call.service}"
                 if call.waited is not None:
                     self._clients[call.service].remove_pending_request(call.waited)
-                self._calls.remove(call)
-                call.told.set_result(call.missed(f"{place} {what}: is the network there?"))
+                self._end(call, call.missed(f"{place} {what}: is the network there?"))
             elif call.waited is None:
                 self._try(call, node)
 
     def _settle(self, call: _Call) -> None:
-        if call not in self._calls:
-            return
-        self._calls.remove(call)
-        given = call.waited.result()
-        call.told.set_result(call.missed("no answer") if given is None else call.read(given))
+        try:
+            given = call.waited.result()
+            answer = call.missed("no answer") if given is None else call.read(given)
+        except Exception as error:  # an answer that cannot be read is one, too
+            answer = call.missed(f"the answer cannot be read: {_told(error)}")
+        self._end(call, answer)
+
+    def _end(self, call: _Call, answer: Any) -> None:
+        """Tell the answer, once: an answer may still come after it was given up."""
+        if call in self._calls:
+            self._calls.remove(call)
+            _tell(call.told, answer)
+
+    def _give_up(self) -> None:
+        """The link has ended: nobody answers any more."""
+        for call in list(self._calls):
+            self._end(call, call.missed("the viewer has ended"))
 
 
 _OTHERS = ("qos_overrides.", "use_sim_time", "start_type_description_service")
@@ -261,11 +269,65 @@ _FIELDS = {
 }
 
 
+_SERVICES = {
+    ListParameters: "list_parameters",
+    DescribeParameters: "describe_parameters",
+    GetParameters: "get_parameters",
+}
+
+
 def told_value(value: Value) -> str:
     """A value as ``ros2 param set`` takes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _not_sendable(value: Value) -> str:
+    """Why ROS cannot carry a value; empty if it can."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "not a finite number"
+    if isinstance(value, int) and not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
+        return "too large a whole number"
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "not a text"
+        return "not a text" if "\0" in value else ""
+    return ""
+
+
+def _tell(told: Future[T], answer: T) -> None:
+    """Set a future's result; not of one that is told or cancelled: its page has gone."""
+    with contextlib.suppress(InvalidStateError):
+        told.set_result(answer)
+
+
+def _then(
+    asked: Future[Any], done: Future[T], work: Callable[[Any], None], missed: Callable[[str], T]
+) -> None:
+    """Go on with an answer; whatever goes wrong there, the whole call is answered."""
+
+    def go_on(told: Future[Any]) -> None:
+        try:
+            work(told.result())
+        except Exception as error:
+            _tell(done, missed(_told(error)))
+
+    asked.add_done_callback(go_on)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _failed(why: str) -> Answer:
+    return Answer(False, why)
+
+
+def _nothing(why: str) -> tuple[Parameter, ...]:
+    return ()
 
 
 def _none(why: str) -> None:

@@ -43,6 +43,7 @@ class Link:
         self.namespace = "/" + namespace.strip("/")
         self._work: deque[Work] = deque()
         self._ticks: list[Work] = []
+        self._endings: list[Callable[[], None]] = []
         self._is_ending = False
         self._is_up = threading.Event()
         self._failure: BaseException | None = None
@@ -81,7 +82,18 @@ class Link:
         """Have something done there again and again, ten times a second. Before it is entered."""
         self._ticks.append(work)
 
+    def on_end(self, work: Callable[[], None]) -> None:
+        """Have something done when the ROS thread ends, by itself or not. Before it is entered."""
+        self._endings.append(work)
+
     def _run(self) -> None:
+        try:
+            self._live()
+        finally:
+            for work in self._endings:
+                work()
+
+    def _live(self) -> None:
         try:
             arguments = ["--ros-args", "-r", f"__ns:={self.namespace}"]
             with Host(arguments, handles_signals=False) as host:

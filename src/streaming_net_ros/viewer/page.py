@@ -186,7 +186,10 @@ class Page:
         if not self.may_control:
             answer = Answer(False, "this page may not change anything: open it with the token")
         else:
-            answer = await self.answered(ask())
+            try:
+                answer = await self.answered(ask())
+            except (TypeError, ValueError, OverflowError) as error:  # whatever a client sends
+                answer = Answer(False, str(error))
         ui.notify(
             answer.text,
             type="positive" if answer.is_done else "negative",

@@ -185,7 +185,7 @@ class _Card:
                 given = value()
                 if name.rpartition(".")[2] in _FILES:
                     given = str(below(self._page.viewer.root, str(given)))
-            except (ParameterError, TypeError, ValueError) as error:
+            except (ParameterError, TypeError, ValueError, OverflowError) as error:
                 refused: Future[Answer] = Future()
                 refused.set_result(Answer(False, f"{name}: {error}"))
                 return refused
