@@ -1,6 +1,7 @@
 """Saliency of a running network: images in a row, one gradient for all, told in pictures."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from networks import TINY
 from streaming_net_ros.errors import ParameterError
+from streaming_net_ros.frames import FrameGrid
 from streaming_net_ros.network import (
     Question,
     Saliency,
@@ -19,10 +21,11 @@ from streaming_net_ros.network import (
     saliency,
     save_weights,
 )
-from streaming_net_ros.viewer import saliency_live
+from streaming_net_ros.viewer import bursts, saliency_live
 from streaming_net_ros.viewer.bursts import InputRow, Row
 from streaming_net_ros.viewer.saliency_live import IMAGES, Salience
 from streaming_net_ros.viewer.saliency_picture import heat_over, saliency_html
+from streaming_net_ros.wire import StateFormat
 
 SPEC = parse_network(TINY)
 STEER = Question("drive", 0, "image")
@@ -96,6 +99,40 @@ def test_twenty_pages_with_one_question_cost_one_gradient(monkeypatch, row):
     assert len(asked) == 1 and all(one is answers[0] for one in answers)
     salience.answer(STEER, Row(41, row.states))
     assert len(asked) == 2
+
+
+def test_the_same_frames_after_a_reset_are_asked_about_anew(row):
+    salience = Salience(SPEC, rollout_of(SPEC), None)
+    others = {"image": 255 - row.states["image"]}
+    first = salience.answer(STEER, Row(40, row.states, number=1))
+    again = salience.answer(STEER, Row(40, others, number=2))
+    assert again.images is others["image"] and again is not first
+
+
+def test_of_very_many_questions_not_all_are_remembered(monkeypatch):
+    monkeypatch.setattr(saliency_live, "_QUESTIONS", 3)
+    salience = Salience(SPEC, rollout_of(SPEC), None)
+    for element in range(5):
+        salience.needed(Question("features", element, "image"))
+    assert len(salience._needed) == 3
+
+
+def test_a_row_that_is_old_is_forgotten_and_each_has_its_number(monkeypatch):
+    now_s = [100.0]
+    monkeypatch.setattr(bursts.time, "monotonic", lambda: now_s[0])
+    link = SimpleNamespace(post=lambda work: None)
+    form = StateFormat("image", (1,), "float32")
+    heard = bursts.Bursts(link, {"image": form}, FrameGrid(10))
+    told = SimpleNamespace(payload=np.zeros(1, np.float32), stamp_ns=0)
+    monkeypatch.setattr(bursts, "read_state", lambda message, form: told)
+    assert heard.ask(1) is None
+    heard._on_state("image", None)
+    first = heard.ask(1)
+    heard._on_state("image", None)
+    assert first.newest_frame == heard.ask(1).newest_frame == 0
+    assert heard.ask(1).number == first.number + 1
+    now_s[0] += bursts.STALE_S + 1
+    assert heard.ask(1) is None
 
 
 def test_a_memory_is_asked_about_as_many_images_as_the_limit_allows():

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,10 +27,12 @@ from streaming_net_ros.errors import StateError
 from streaming_net_ros.frames import FrameGrid
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.viewer.link import Link
+from streaming_net_ros.viewer.watch import shaped
 from streaming_net_ros.wire import StateFormat, read_state
 
 REST_S = 1.0  # between two bursts
 LINGER_S = 3.0
+STALE_S = 10.0  # after that a row is no answer to what influences the network now
 _DEEP = QoSProfile(depth=32, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 
 
@@ -41,16 +43,19 @@ class Row:
     Attributes:
         newest_frame: of the last of them.
         states: per input (frames, ...), rising; equally many of each.
+        number: counts the rows that were heard; a reset gives the same frames again.
     """
 
     newest_frame: int
     states: Mapping[str, NDArray[Any]]
+    number: int = 0
 
     def last(self, count: int) -> Row | None:
         """The last so many frames of it; None if it has fewer."""
         if any(len(states) < count for states in self.states.values()):
             return None
-        return Row(self.newest_frame, {name: s[-count:] for name, s in self.states.items()})
+        ends = {name: states[-count:] for name, states in self.states.items()}
+        return replace(self, states=ends)
 
 
 class InputRow:
@@ -104,14 +109,18 @@ class Bursts:
         self._lock = threading.Lock()
         self._row = InputRow(tuple(inputs))
         self._newest: Row | None = None
+        self._rows = 0
         self._subscriptions: list[Any] = []
         self._done_s = -1e9
         self._asked_s: dict[int, float] = {}  # when, by how many frames were asked for
 
     def ask(self, count: int) -> Row | None:
-        """The newest whole row of so many frames, if there is one; it may be a few seconds old."""
+        """The newest whole row of so many frames, if there is one; at most `STALE_S` old."""
+        now_s = time.monotonic()
         with self._lock:
-            self._asked_s[count] = time.monotonic()
+            self._asked_s[count] = now_s
+            if now_s - self._done_s > STALE_S:
+                self._newest = None
             newest = self._newest
         self._link.post(self._look_after)
         return None if newest is None else newest.last(count)
@@ -151,21 +160,14 @@ class Bursts:
             return
         values = told.payload
         if values is not None:
-            values = _shaped(values, self._inputs[name].shape).copy()  # the message is lent
+            values = shaped(values, self._inputs[name].shape).copy()  # the message is lent
         self._row.add(name, self._grid.frame_at(told.stamp_ns), values)
         wanted = self._wanted()
         whole = self._row.whole(wanted) if wanted else None
         if whole is not None:
             with self._lock:
-                self._newest = whole
-            self._done_s = time.monotonic()
+                self._rows += 1
+                self._newest = replace(whole, number=self._rows)
+                self._done_s = time.monotonic()
         if whole is not None or not wanted:
             self._link.post(self._look_after)
-
-
-def _shaped(payload: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """(channels, height, width) or (features,) of a flat payload in the wire's order."""
-    if len(shape) != 3:
-        return payload.reshape(shape)
-    channels, height, width = shape
-    return payload.reshape(height, width, channels).transpose(2, 0, 1)

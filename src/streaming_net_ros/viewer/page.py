@@ -16,15 +16,18 @@ from typing import Any, TypeVar
 
 from nicegui import ui
 
-from streaming_net_ros.network import NetworkSpec
+from streaming_net_ros.network import NetworkSpec, inputs_of
 from streaming_net_ros.theory import Rollout
 from streaming_net_ros.theory.layout import Layout, lay_out
+from streaming_net_ros.viewer.bursts import Bursts
 from streaming_net_ros.viewer.control import Answer, Control
 from streaming_net_ros.viewer.draft_process import Checker
 from streaming_net_ros.viewer.files import Listing
 from streaming_net_ros.viewer.gallery import Gallery
 from streaming_net_ros.viewer.guard import Guard
 from streaming_net_ros.viewer.link import Link
+from streaming_net_ros.viewer.rollout_live import Thumbnails
+from streaming_net_ros.viewer.saliency_live import Salience
 from streaming_net_ros.viewer.trial import Trial
 from streaming_net_ros.viewer.watch import Watch
 
@@ -33,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Viewer:
-    """What all pages of a viewer share.
+    """What all pages of a viewer share; what few ask for is made when it is asked for.
 
     Attributes:
         spec, rollout, layout: the network, and where its nodes are drawn.
@@ -60,6 +63,27 @@ class Viewer:
         return Listing(self.root)
 
     @cached_property
+    def thumbnails(self) -> Thumbnails:
+        """Small pictures: twenty pages draw each once."""
+        return Thumbnails(self.spec)
+
+    @cached_property
+    def salience(self) -> Salience:
+        """Answers what an answer hangs on, in `answering`."""
+        return Salience(self.spec, self.rollout, self.weights)
+
+    @cached_property
+    def bursts(self) -> Bursts:
+        """Hears the images that saliency is asked about."""
+        inputs = {name: self.watch.formats[name] for name in inputs_of(self.spec)}
+        return Bursts(self.link, inputs, self.watch.grid)
+
+    @cached_property
+    def answering(self) -> ThreadPoolExecutor:
+        """The one thread that takes gradients."""
+        return ThreadPoolExecutor(1, thread_name_prefix="viewer saliency")
+
+    @cached_property
     def checker(self) -> Checker:
         """Checks drafts, in `checking`."""
         return Checker(self.root)
@@ -79,8 +103,9 @@ class Viewer:
         begun = vars(self)  # what nobody has asked for is not made to be ended
         if "checker" in begun:
             self.checker.close()
-        if "checking" in begun:
-            self.checking.shutdown(wait=False, cancel_futures=True)
+        for thread in ("checking", "answering"):
+            if thread in begun:
+                begun[thread].shutdown(wait=False, cancel_futures=True)
         if "trial" in begun:
             self.trial.stop()
 

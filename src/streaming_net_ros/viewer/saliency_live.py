@@ -33,6 +33,7 @@ IMAGES = 12
 """At most so many images: a memory reaches back for ever, and fades."""
 
 _KEPT = 8
+_QUESTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Salience:
         self._rollout = rollout
         self._weights = weights
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Question, int], Answer] = OrderedDict()
-        self._needed: dict[Question, int] = {}
+        self._kept: OrderedDict[tuple[Question, int, int], Answer] = OrderedDict()
+        self._needed: OrderedDict[Question, int] = OrderedDict()
 
     @property
     def cameras(self) -> list[str]:
@@ -90,6 +91,8 @@ class Salience:
                 # Groups that compute every n-th frame: a few more, whichever frame it is.
                 slack = max((p.every for p in self.spec.periods.values()), default=1) - 1
                 self._needed[question] = min(IMAGES, needed + slack)
+                while len(self._needed) > _QUESTIONS:
+                    self._needed.popitem(last=False)
             return self._needed[question]
 
     def answer(self, question: Question, row: Row) -> Answer:
@@ -98,7 +101,7 @@ class Salience:
         Raises:
             StreamingNetError: as `saliency`, or weights that do not fit.
         """
-        key = (question, row.newest_frame)
+        key = (question, row.number, row.newest_frame)
         with self._lock:
             if key not in self._kept:
                 states = {n: torch.from_numpy(values) for n, values in row.states.items()}

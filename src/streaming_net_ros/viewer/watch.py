@@ -70,12 +70,7 @@ class Seen:
     @cached_property
     def values(self) -> NDArray[Any] | None:
         """(channels, height, width) or (features,), as the edge carries it; None: silent."""
-        if self._payload is None:
-            return None
-        if len(self._form.shape) != 3:
-            return self._payload.reshape(self._form.shape)
-        channels, height, width = self._form.shape
-        return self._payload.reshape(height, width, channels).transpose(2, 0, 1)
+        return None if self._payload is None else shaped(self._payload, self._form.shape)
 
 
 @dataclass(frozen=True)
@@ -131,6 +126,14 @@ class Change:
     value: str
     at_s: float  # since the epoch
     number: int  # counts all that were told of: old ones are forgotten, and numbers go on
+
+
+def shaped(payload: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """(channels, height, width) or (features,) of a flat payload in the wire's order, a view."""
+    if len(shape) != 3:
+        return payload.reshape(shape)
+    channels, height, width = shape
+    return payload.reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _now_s() -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-
 from nicegui import events, ui
 
 from streaming_net_ros.viewer.page import Page, Viewer
@@ -12,20 +10,16 @@ from streaming_net_ros.viewer.rollout_live import (
     MOST_BACK,
     Choice,
     RolloutWindow,
-    Thumbnails,
     first_choice,
 )
 from streaming_net_ros.viewer.rollout_picture import draw_rollout
 from streaming_net_ros.viewer.rollout_view import summary
-from streaming_net_ros.viewer.watch import Watch
 
 PERIOD_S = 0.4  # a picture of the whole window is larger than one of a state
 _CLICK = (
     "(e) => { const cell = e.target.closest('.choice');"
     " if (cell) emit([cell.dataset.node, Number(cell.dataset.frame)]) }"
 )
-# Twenty pages draw each state's small picture once.
-_THUMBNAILS: weakref.WeakKeyDictionary[Watch, Thumbnails] = weakref.WeakKeyDictionary()
 
 
 def build(page: Page) -> None:
@@ -38,7 +32,7 @@ class _Panel:
         self._viewer: Viewer = page.viewer
         self._window = RolloutWindow(page.viewer.spec, page.viewer.rollout)
         self._choice = first_choice(page.viewer.spec, page.viewer.rollout)
-        self._thumbnails = _THUMBNAILS.setdefault(page.viewer.watch, Thumbnails(page.viewer.spec))
+        self._thumbnails = page.viewer.thumbnails
         self._drawn_for: object = None
         self._newest = 0
         with ui.element("div").classes("card w-full"):

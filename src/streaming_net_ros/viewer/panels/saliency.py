@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from nicegui import ui
 
 from streaming_net_ros.errors import StreamingNetError
-from streaming_net_ros.network import Question, inputs_of
-from streaming_net_ros.viewer.bursts import Bursts
-from streaming_net_ros.viewer.page import Page, Viewer
-from streaming_net_ros.viewer.saliency_live import Salience
+from streaming_net_ros.network import Question
+from streaming_net_ros.viewer.page import Page
 from streaming_net_ros.viewer.saliency_picture import saliency_html
-from streaming_net_ros.viewer.watch import Watch
 
 PERIOD_S = 0.5  # how often it is looked for a newer row of images; a burst rests a second
 
 _TOUCHING = ("weights", "scalar.", "learning.", "lesion", "edge.")
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What all pages of a viewer share: who answers, and the inputs that are asked about."""
-
-    salience: Salience
-    bursts: Bursts
-
-
-_SHARED: weakref.WeakKeyDictionary[Watch, _Shared] = weakref.WeakKeyDictionary()
 
 
 def build(page: Page) -> None:
@@ -41,7 +26,7 @@ def build(page: Page) -> None:
 class _Panel:
     def __init__(self, page: Page) -> None:
         self._viewer = page.viewer
-        self._shared = _shared_of(page.viewer)
+        self._salience, self._bursts = page.viewer.salience, page.viewer.bursts
         self._shown: object = None
         with ui.element("div").classes("card w-full"):
             with ui.row().classes("w-full items-center gap-3 no-wrap"):
@@ -58,7 +43,7 @@ class _Panel:
         page.every(PERIOD_S, self._refresh)
 
     def _choices(self) -> None:
-        spec, cameras = self._viewer.spec, self._shared.salience.cameras
+        spec, cameras = self._viewer.spec, self._salience.cameras
         self._camera = _select("camera", cameras, cameras[0] if cameras else None)
         self._camera.set_visibility(len(cameras) > 1)
         self._output = _select("output", list(spec.outputs), next(iter(spec.outputs)))
@@ -71,7 +56,7 @@ class _Panel:
     def _offer(self) -> None:
         """The numbers of the chosen output: by name where they have one."""
         output = self._output.value
-        fields = self._shared.salience.fields(output)
+        fields = self._salience.fields(output)
         self._field.set_visibility(bool(fields))
         self._element.set_visibility(not fields)
         if fields:
@@ -82,7 +67,7 @@ class _Panel:
 
     def _question(self) -> tuple[Question, str]:
         output = self._output.value
-        fields = self._shared.salience.fields(output)
+        fields = self._salience.fields(output)
         typed = self._element.value  # whatever a client sends
         number = int(typed) if isinstance(typed, int | float) and abs(typed) < 1 << 31 else 0
         element = self._field.value if fields else number
@@ -93,20 +78,22 @@ class _Panel:
             self._told.text = "this network has no image input"
             return
         question, name = self._question()
-        shared = self._shared
+        ask = partial(asyncio.get_running_loop().run_in_executor, self._viewer.answering)
         try:
-            needed = await asyncio.to_thread(shared.salience.needed, question)
-            row = shared.bursts.ask(needed)
+            needed = await ask(self._salience.needed, question)
+            row = self._bursts.ask(needed)
             if row is None:
                 self._told.text = f"waiting for {needed} images in a row"
+                if not self._viewer.watch.is_paused:  # it is not what influences it now
+                    self._html.content, self._shown = "", None
                 return
-            if self._shown == (question, row.newest_frame):
+            if self._shown == (question, row.number):
                 return
-            answer = await asyncio.to_thread(shared.salience.answer, question, row)
+            answer = await ask(self._salience.answer, question, row)
         except StreamingNetError as error:
             self._told.text = str(error)
             return
-        self._shown = (question, row.newest_frame)
+        self._shown = (question, row.number)
         told = f"{question.output} {name}"
         self._html.content = saliency_html(answer.saliency, answer.images, told)
         self._told.text = self._note(needed)
@@ -116,20 +103,9 @@ class _Panel:
             change.parameter.startswith(_TOUCHING) for change in self._viewer.watch.changes()
         )
         note = f"{needed} images can influence the answer"
-        if needed == self._shared.salience.most:
+        if needed == self._salience.most:
             note = f"the newest {needed} images; older ones count too, less and less"
         return note + ("; the network was changed since its weights were read" if changed else "")
-
-
-def _shared_of(viewer: Viewer) -> _Shared:
-    if viewer.watch not in _SHARED:
-        formats = viewer.watch.formats
-        inputs = {name: formats[name] for name in inputs_of(viewer.spec)}
-        _SHARED[viewer.watch] = _Shared(
-            Salience(viewer.spec, viewer.rollout, viewer.weights),
-            Bursts(viewer.link, inputs, viewer.watch.grid),
-        )
-    return _SHARED[viewer.watch]
 
 
 def _select(label: str, options: list[str] | dict[int, str], value: object) -> ui.select:
