@@ -59,7 +59,12 @@ def build(page: Page) -> None:
             "in realtime: of the newest image inside a state, when a frame begins",
         )
         _chart(
-            page, "Holds", _held(watch), "", "in realtime: an older state stood in for an input"
+            page,
+            "Holds",
+            _held(watch),
+            "",
+            "in realtime: an older state stood in for an input",
+            is_count=True,
         )
 
 
@@ -69,12 +74,14 @@ def _chart(
     lines: Mapping[str, Callable[[], Points]],
     unit: str,
     meaning: str,
+    *,
+    is_count: bool = False,
 ) -> None:
     with ui.element("div").classes("card").style("display: flex; flex-direction: column"):
         with ui.row().classes("items-center gap-2 no-wrap"):
             ui.label(title).classes("heading")
             ui.label(meaning).classes("pale text-xs")
-        chart = ui.echart(chart_options(list(lines), is_time=True, unit=unit))
+        chart = ui.echart(chart_options(list(lines), is_time=True, unit=unit, is_count=is_count))
         chart.classes("w-full").style("flex: 1 1 0; min-height: 100px; height: auto")
     page.every(1.0, lambda: show_lines(chart, [points() for points in lines.values()]))
 

@@ -13,7 +13,12 @@ _FAINT = "rgba(135,148,160,.18)"
 
 
 def chart_options(
-    names: Sequence[str], across: str = "", *, is_time: bool = False, unit: str = ""
+    names: Sequence[str],
+    across: str = "",
+    *,
+    is_time: bool = False,
+    unit: str = "",
+    is_count: bool = False,
 ) -> dict[str, Any]:
     """The options of a line chart.
 
@@ -22,21 +27,23 @@ def chart_options(
         across: what the axis below means.
         is_time: the axis below is milliseconds since the epoch.
         unit: of the values.
+        is_count: the values are whole numbers from zero on.
     """
     text = {"color": _PALE, "fontSize": 10}
     axis = {"axisLabel": text, "nameTextStyle": text, "axisLine": {"lineStyle": {"color": _PALE}}}
+    whole = {"minInterval": 1, "min": 0, "scale": False} if is_count else {"scale": True}
     return {
         "animation": False,
         "color": COLOURS,
-        "grid": {"left": 46, "right": 12, "top": 24, "bottom": 22},
-        "legend": {"top": 0, "left": 56, "itemHeight": 8, "itemWidth": 8, "textStyle": text,
-                   "type": "scroll", "icon": "circle"},
+        "grid": {"left": 46, "right": 12, "top": 30, "bottom": 22},
+        "legend": {"top": 1, "left": 56, "right": 12, "padding": [4, 0], "itemHeight": 8,
+                   "itemWidth": 8, "textStyle": text, "type": "scroll", "icon": "circle"},
         "tooltip": {"trigger": "axis", "confine": True, "textStyle": {"fontSize": 11}},
         "xAxis": {**axis, "type": "time" if is_time else "value", "scale": True, "name": across,
                   "nameLocation": "middle", "nameGap": 14, "min": "dataMin", "max": "dataMax",
                   "splitLine": {"show": False},
                   "axisLabel": {**text, "showMinLabel": False, "hideOverlap": True}},
-        "yAxis": {**axis, "type": "value", "scale": True, "name": unit,
+        "yAxis": {**axis, "type": "value", **whole, "name": unit,
                   "splitLine": {"lineStyle": {"color": _FAINT}}, "splitNumber": 4,
                   "axisLine": {"show": False}},
         "series": [
