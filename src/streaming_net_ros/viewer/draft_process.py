@@ -29,7 +29,8 @@ from streaming_net_ros.viewer.draft import Draft, check_draft, no_draft
 
 CHECK_S = 8.0
 _START_S = 60.0  # loading torch on a busy machine
-_MEMORY_BYTES = 6 << 30  # of addresses; torch alone takes one
+_MEMORY_BYTES = 2 << 30  # of addresses, besides what torch has taken when it is loaded
+_UNKNOWN_BYTES = 6 << 30  # where nobody tells what it has taken
 
 
 class Checker:
@@ -168,9 +169,19 @@ def limit_processor_time(seconds: float = CHECK_S) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until, most))
 
 
+def _taken_bytes() -> int:
+    """Addresses of this process now: torch built for a GPU takes many times those of another."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (OSError, ValueError):
+        return _UNKNOWN_BYTES
+    return pages * resource.getpagesize()
+
+
 def main() -> None:
     """The process: requests on stdin, answers on stdout."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    most = _MEMORY_BYTES + _taken_bytes()
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     os.nice(5)
     serve(sys.stdin.buffer, sys.stdout.buffer, limit_processor_time)
 
