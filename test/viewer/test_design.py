@@ -65,3 +65,22 @@ def test_what_is_wrong_is_neither_saved_nor_started(tmp_path, monkeypatch):
     hands = Hands(tmp_path, monkeypatch, "wrong")
     asyncio.run(hands.panel._start())
     assert not list(tmp_path.iterdir()) and not hands.started
+
+
+def test_an_answer_without_a_delay_is_told_as_within_the_frame():
+    answer = {"output": "drive", "first_frames": 0, "first_ms": 0.0, "full_frames": 1,
+              "full_ms": 50.0}  # fmt: skip
+    plan = {"rollout": "sequential", "factor": 2, "answers": [answer]}
+    table = design.plan_table({**no_draft(""), "plans": [plan]})
+    assert "within the frame" in table and "1 frame, 50 ms" in table and "0 frames" not in table
+
+
+def test_the_shipped_weights_that_a_draft_names_are_put_beside_it(tmp_path, monkeypatch):
+    hands = Hands(tmp_path, monkeypatch)
+    check = hands.check
+    monkeypatch.setattr(
+        hands.panel._checker, "check", lambda *a: {**check(*a), "missing": "pilot.safetensors"}
+    )
+    asyncio.run(hands.panel._start())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.yaml", "pilot.safetensors"]
+    assert hands.started == [tmp_path / "mine.yaml"]

@@ -5,7 +5,13 @@ import pytest
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.viewer.draft import MAX_TEXT
 from streaming_net_ros.viewer.files import Listing
-from streaming_net_ros.viewer.shelf import SHIPPED, network_files, read_text, save_text
+from streaming_net_ros.viewer.shelf import (
+    SHIPPED,
+    copy_shipped_weights,
+    network_files,
+    read_text,
+    save_text,
+)
 
 
 @pytest.fixture
@@ -81,3 +87,18 @@ def test_what_is_too_long_or_no_text_is_refused(root):
     (root / "folder.yaml").mkdir()
     with pytest.raises(ParameterError, match="cannot be written"):
         save_text(root, "folder.yaml", "x", overwrite=True)
+
+
+def test_shipped_weights_are_put_beside_a_file_that_names_them_and_over_none(root):
+    assert copy_shipped_weights(root, "sub/car.yaml", "pilot.safetensors")
+    copied = root / "sub" / "pilot.safetensors"
+    assert copied.read_bytes()
+    copied.write_text("mine")
+    assert copy_shipped_weights(root, "sub/car.yaml", "pilot.safetensors")
+    assert copied.read_text() == "mine"
+    assert not copy_shipped_weights(root, "car.yaml", "nobodys.safetensors")
+    assert not copy_shipped_weights(root, "car.yaml", "pilot.yaml")
+    for outside in ("../pilot.safetensors", "/tmp/pilot.safetensors"):
+        with pytest.raises(ParameterError):
+            copy_shipped_weights(root, "car.yaml", outside)
+    assert [path.name for path in sorted(root.iterdir())] == ["sub"]

@@ -6,6 +6,7 @@ Names come from pages, so each is checked whenever it is used. Knows nothing of 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from streaming_net_ros.errors import ParameterError
@@ -90,6 +91,36 @@ def checked_path(root: Path, name: str) -> Path:
             expected="letters, digits, '_', '-', '.' and '/', ending in .yaml", got=name,
         )  # fmt: skip
     return below(root, name)
+
+
+def copy_shipped_weights(root: Path, name: str, weights: str) -> bool:
+    """Put the shipped weights that a file names beside it, where none are yet.
+
+    Args:
+        root: the folder.
+        name: of the network file.
+        weights: as the file names them.
+
+    Returns:
+        whether they are there now; False if none of that name are shipped.
+
+    Raises:
+        ParameterError: a name that is not one, or they cannot be written.
+    """
+    source = _shipped() / Path(weights).name
+    target = below(root, str(Path(name).parent / weights))
+    if source.suffix != ".safetensors" or target.suffix != source.suffix or not source.is_file():
+        return False
+    half_written = target.with_name(target.name + ".part")
+    try:
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, half_written)
+            half_written.replace(target)
+    except OSError as error:
+        half_written.unlink(missing_ok=True)
+        raise ParameterError("cannot be written", where=weights, got=error.strerror) from None
+    return True
 
 
 def _shipped() -> Path:

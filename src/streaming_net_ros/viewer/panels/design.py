@@ -21,6 +21,7 @@ from streaming_net_ros.viewer.page import Page
 from streaming_net_ros.viewer.shelf import (
     SHIPPED,
     checked_path,
+    copy_shipped_weights,
     network_files,
     read_text,
     save_text,
@@ -286,8 +287,9 @@ class _Panel:
         taken = self._taken()
         draft = await self._check(taken)
         why = "" if draft["drives"] else "no output publishes a twist: it does not drive"
-        why = f"the weights file {draft['missing']} is not there" if draft["missing"] else why
         why = draft["error"] or why
+        if draft["missing"] and not why:
+            why = await self._fetch_weights(taken, draft["missing"])
         if why:
             ui.notify(f"not started: {why}", type="negative")
             return
@@ -296,6 +298,20 @@ class _Panel:
             return
         if not self._page.may_control or not self._trial.start(path, draft["name"]):
             ui.notify("another one is driving: stop it first", type="negative")
+
+    async def _fetch_weights(self, taken: _Taken, weights: str) -> str:
+        """Copy the shipped weights of that name beside the file; why not, if not."""
+        if not self._page.may_control:
+            return "this page may not change anything"
+        try:
+            is_there = await asyncio.to_thread(
+                copy_shipped_weights, self._root, taken.file, weights
+            )
+        except ParameterError as error:
+            return str(error)
+        if is_there:
+            ui.notify(f"{weights}: a copy of the shipped weights", position="bottom-left")
+        return "" if is_there else f"the weights file {weights} is not there"
 
     async def _stop(self) -> None:
         if self._page.may_control:
@@ -322,6 +338,8 @@ def _when(plan: Planned, number: int, when: str) -> str:
     frames, ms = answer["first_frames"], answer["first_ms"]
     if when == "full":
         frames, ms = answer["full_frames"], answer["full_ms"]
+    if not frames:
+        return "within the frame"
     return f"{frames} frame{'' if frames == 1 else 's'}, {ms:.0f} ms"
 
 
