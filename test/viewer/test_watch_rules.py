@@ -53,6 +53,12 @@ def test_the_network_of_the_file_is_no_other(watch):
     assert watch.mismatch == ""
 
 
+def test_the_mode_is_the_one_that_the_frame_source_tells(watch):
+    assert watch.mode == ""
+    health(watch, FRAME_SOURCE, mode="realtime")
+    assert watch.mode == "realtime"
+
+
 def test_another_network_under_the_same_name_is_told_by_its_rate(watch):
     health(watch, FRAME_SOURCE, target_hz=watch.grid.rate_hz + 5)
     assert f"{watch.grid.rate_hz + 5:g} Hz" in watch.mismatch and "--rate-hz" in watch.mismatch

@@ -295,6 +295,12 @@ class Watch:
         shapes = sorted(n for n, at_s in list(self._refused_s.items()) if now_s - at_s < ABSENT_S)
         return f"states of another shape or type come from {', '.join(shapes)}" if shapes else ""
 
+    @property
+    def mode(self) -> str:
+        """``lockstep`` or ``realtime``, as the frame source tells; empty until it does."""
+        status = self._health.get(FRAME_SOURCE)
+        return status.values.get("mode", "") if self.is_present and status is not None else ""
+
     def history(self, member: str, key: str) -> tuple[tuple[float, float], ...]:
         """A number of /diagnostics over time: (seconds since the epoch, value), oldest first."""
         with self._lock:

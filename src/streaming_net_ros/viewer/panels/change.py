@@ -19,8 +19,10 @@ from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.viewer.control import SNAPSHOT_S, Answer, Parameter, Value
 from streaming_net_ros.viewer.files import WEIGHTS, below
 from streaming_net_ros.viewer.page import Page
+from streaming_net_ros.viewer.panels.strip import LOCKSTEP_ONLY
 
 _FILES = ("weights", "snapshot")  # parameters that name a file or a folder
+_FOLDER = "snapshot"  # below the root: the strip's own first choice
 _SHORT = {"none": "free", "hold": "hold", "silence": "silence"}
 
 
@@ -42,6 +44,7 @@ def build(page: Page) -> None:
                     await card.read()
         for card in cards:
             card.tell_trouble()
+            card.match_mode()
             if card.is_empty and page.viewer.watch.is_present:
                 await card.read()
 
@@ -74,25 +77,40 @@ class _Card:
                 ui.label("not read yet").classes("pale text-xs")
 
     def _button(self, service: str) -> None:
-        if self.node == FRAME_SOURCE:  # of all nodes: the strip has it
+        """A button of a group; of all nodes the strip has it, and who only looks needs none."""
+        if self.node == FRAME_SOURCE or not self._page.may_control:
             return
-        wait_s = SNAPSHOT_S if "snapshot" in service else 3.0
-        ask = self._page.changing(
-            lambda: self._page.viewer.control.trigger(self.node, service, wait_s)
-        )
-        ui.button(service.replace("_snapshot", ""), on_click=ask).props(
+        control, folder = self._page.viewer.control, self._page.viewer.root / _FOLDER
+
+        def ask() -> Future[Answer]:
+            if service == "reset":
+                return control.trigger(self.node, service)
+            return control.set_then_trigger(
+                self.node, "snapshot", str(folder), service, SNAPSHOT_S
+            )
+
+        where = "" if service == "reset" else f", in the folder {_FOLDER}"
+        ui.button(service.replace("_snapshot", ""), on_click=self._page.changing(ask)).props(
             "flat dense no-caps size=sm"
-        ).set_enabled(self._page.may_control)
+        ).tooltip(f"{self.node} alone{where}")
 
     def tell_trouble(self) -> None:
         """Show what the node itself says is not as usual."""
         told = self._page.viewer.watch.status(self.node)
         self._trouble.text = told.text if told is not None and told.level else ""
 
+    def match_mode(self) -> None:
+        """What only lockstep knows cannot be set in realtime."""
+        is_known = self._page.viewer.watch.mode != "realtime"
+        for name in LOCKSTEP_ONLY if self.node == FRAME_SOURCE else ():
+            if name in self._widgets:
+                self._widgets[name].set_enabled(self._page.may_control and is_known)
+
     async def read(self) -> None:
         """Ask the node what it is set to, and show it."""
         asked = self._page.viewer.control.parameters_of(self.node)
-        parameters = await self._page.answered(asked)
+        told = await self._page.answered(asked)
+        parameters = tuple(one for one in told if one.name != "snapshot")  # save and restore do
         if not parameters:
             return
         files = await self._files(parameters)
@@ -130,6 +148,8 @@ class _Card:
             widget = self._widget(parameter)
             widget.set_enabled(self._page.may_control)
             self._widgets[parameter.name] = widget
+            if self.node == FRAME_SOURCE and parameter.name in LOCKSTEP_ONLY:
+                widget.tooltip("in lockstep only")
 
     def _shown(self, parameter: Parameter) -> Any:
         root = self._page.viewer.root

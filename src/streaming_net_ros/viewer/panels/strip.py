@@ -13,6 +13,9 @@ from streaming_net_ros.viewer.control import SNAPSHOT_S, Answer
 from streaming_net_ros.viewer.files import below
 from streaming_net_ros.viewer.page import Page
 
+LOCKSTEP_ONLY = ("step_frames", "pace_hz")
+"""Parameters of the frame source without a meaning in realtime: there the grid never waits."""
+
 _MOST_STEPS = 100_000
 
 
@@ -31,18 +34,20 @@ def build(page: Page) -> None:
             "std_srvs/srv/Trigger")  # fmt: skip
     ui.separator().props("vertical")
     frames = _number("frames", 1, 1, _MOST_STEPS)
-    _button("step", "skip_next", page, lambda: control.step(int(frames.value or 1)),
+    step = _button("step", "skip_next", page, lambda: control.step(int(frames.value or 1)),
             f"ros2 param set {source} step_frames N; ros2 service call {source}/step "
             "std_srvs/srv/Trigger")  # fmt: skip
     ui.separator().props("vertical")
     pace = _number("frames/s at most", 0.0, 0, 100_000)
     pace.tooltip(f"slow motion in lockstep: ros2 param set {source} pace_hz HZ")
+    only = ui.label("in lockstep only").classes("pale text-xs").props("data-name=lockstep-only")
+    only.set_visibility(False)
 
     async def set_pace() -> None:
         await page.change(lambda: control.set(FRAME_SOURCE, "pace_hz", float(pace.value or 0)))
 
     pace.on("keydown.enter", set_pace)
-    _button("set", "speed", page, lambda: control.set(FRAME_SOURCE, "pace_hz",
+    set_it = _button("set", "speed", page, lambda: control.set(FRAME_SOURCE, "pace_hz",
             float(pace.value or 0)), f"ros2 param set {source} pace_hz HZ")  # fmt: skip
     ui.separator().props("vertical")
     _button("reset", "restart_alt", page, lambda: control.trigger(FRAME_SOURCE, "reset"),
@@ -50,6 +55,14 @@ def build(page: Page) -> None:
             "std_srvs/srv/Trigger")  # fmt: skip
     ui.separator().props("vertical")
     _snapshots(page, source)
+
+    def match_mode() -> None:
+        is_realtime = page.viewer.watch.mode == "realtime"
+        only.set_visibility(is_realtime)
+        for part in (frames, step, pace, set_it):
+            part.set_enabled(not is_realtime)
+
+    page.every(0.5, match_mode)
 
 
 def _snapshots(page: Page, source: str) -> None:
@@ -82,9 +95,10 @@ def _snapshots(page: Page, source: str) -> None:
 
 def _button(
     label: str, icon: str, page: Page, ask: Callable[[], Future[Answer]], command: str
-) -> None:
+) -> ui.button:
     button = ui.button(label, icon=icon, on_click=page.changing(ask))
     button.props("flat dense no-caps size=sm").props(f"data-name=control-{label}").tooltip(command)
+    return button
 
 
 def _number(label: str, value: float, least: float, greatest: float) -> ui.number:
