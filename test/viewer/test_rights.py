@@ -74,3 +74,15 @@ def test_a_panel_does_what_it_does_regularly_only_while_it_is_in_front(monkeypat
     for due in timers:
         due()
     assert done == ["one", "two"]
+
+
+def test_a_page_in_a_hidden_tab_looks_at_nothing(monkeypatch):
+    from streaming_net_ros.viewer import page as module
+
+    timers, done = [], []
+    monkeypatch.setattr(module.ui, "timer", lambda period_s, due: timers.append(due))
+    page = Page(SimpleNamespace(guard=Guard()), None)
+    page.every(1.0, lambda: done.append("looked"))
+    for page.is_visible in (True, False, False, True):
+        timers[0]()
+    assert done == ["looked", "looked"]

@@ -32,6 +32,9 @@ from streaming_net_ros.viewer.panels import PANELS, strip
 from streaming_net_ros.viewer.pictures import Options, parse_options
 
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+_TELL_VISIBLE = """<script>
+document.addEventListener('visibilitychange', () => emitEvent('page_visible', !document.hidden));
+</script>"""
 _END_S = 2
 _MOST_WAITING = 64
 
@@ -208,6 +211,8 @@ def _options(query: str) -> Options:
 def _build(page: Page, wanted: str) -> None:
     """The whole page: head, strip, and the panels, each built when it is first opened."""
     ui.add_css(_STYLE)
+    ui.add_body_html(_TELL_VISIBLE)
+    ui.on("page_visible", lambda event: setattr(page, "is_visible", bool(event.args)))
     ui.colors(primary="#26a69a", positive="#26a69a", negative="#e5533d", warning="#d99a1c")
     names = [panel.name for panel in PANELS]
     page.shown = wanted if wanted in names else names[0]
@@ -255,7 +260,7 @@ def _head(page: Page) -> None:
         state.text = f"{now}, {mode}" if watch.is_present else now
         frame.text = "" if watch.frame is None else f"frame {Page.told_frame(watch.frame)}"
 
-    ui.timer(0.25, draw)
+    page.every(0.25, draw)
 
 
 def _absence(page: Page) -> None:
@@ -278,7 +283,7 @@ def _absence(page: Page) -> None:
         if why:
             told.text = f"What runs in {watch.namespace} is not the network that is shown: {why}."
 
-    ui.timer(0.5, look)
+    page.every(0.5, look)
 
 
 def _appearance() -> None:

@@ -156,12 +156,14 @@ class Page:
         session: the visitor's secret, if there is one.
         shown: name of the panel in front.
         looked_at: nodes in the state views, in their order.
+        is_visible: whether the browser shows its tab, as far as it told.
     """
 
     viewer: Viewer
     session: str | None
     shown: str = "live"
     looked_at: list[str] = field(default_factory=list)
+    is_visible: bool = True
     _building: str = ""
     _on_look: list[Callable[[str], None]] = field(default_factory=list)
 
@@ -179,11 +181,15 @@ class Page:
             self._building = ""
 
     def every(self, period_s: float, work: Callable[[], object]) -> None:
-        """Do something, a coroutine too, while the panel that is being built is in front."""
+        """Do something, a coroutine too, while the panel that is being built is in front.
+
+        Not in a tab that is hidden: reading is looking, and nobody looks there.
+        """
         panel = self._building
 
         def due() -> object:
-            return work() if not panel or panel == self.shown else None
+            is_seen = self.is_visible and (not panel or panel == self.shown)
+            return work() if is_seen else None
 
         ui.timer(period_s, due)
 
