@@ -311,6 +311,7 @@ class _Panel:
             return str(error)
         if is_there:
             ui.notify(f"{weights}: a copy of the shipped weights", position="bottom-left")
+            self._checked = None  # it is no longer missing: check once more
         return "" if is_there else f"the weights file {weights} is not there"
 
     async def _stop(self) -> None:
