@@ -40,7 +40,7 @@ def build(page: Page) -> None:
     ui.separator().props("vertical")
     pace = _number("frames/s at most", 0.0, 0, 100_000)
     pace.tooltip(f"slow motion in lockstep: ros2 param set {source} pace_hz HZ")
-    only = ui.label("in lockstep only").classes("pale text-xs").props("data-name=lockstep-only")
+    only = ui.label("(lockstep only)").classes("pale text-xs").props("data-name=lockstep-only")
     only.set_visibility(False)
 
     async def set_pace() -> None:
