@@ -80,7 +80,7 @@ class NewNetwork:
 
 def option_of(key: str) -> str:
     """The command line's word for a value."""
-    return "--" + key.removesuffix("_hz").replace("_", "-") if key != "rate_hz" else "--rate-hz"
+    return "--" + key.replace("_", "-")
 
 
 def network_text(wanted: NewNetwork) -> str:
