@@ -83,7 +83,7 @@ def a_pool(threads, now_ns=None, failures=None):
 def is_idle(pool):
     """All threads are waiting, and nothing is ready."""
     with pool.lock:
-        return pool._free == 0 and not pool._ready
+        return pool._free == 0 and not (pool._light or pool._heavy)
 
 
 @settings(deadline=None, max_examples=30)
@@ -147,7 +147,7 @@ def test_one_that_comes_from_a_heavy_task_leaves_the_light_ones_to_who_is_at_the
         done, other = threading.Event(), Worked(pool, LIGHT_NS)
         other.give(done.set)
         steps["heavy"][1].set()
-        assert wait_until(lambda: len(pool.lock._waiters) == 1)  # it sleeps, and took nothing
+        assert wait_until(lambda: len(pool._changed._waiters) == 1)  # it sleeps, and took nothing
         assert not done.is_set()
         steps["light"][1].set()
         assert done.wait(WAIT_S)
@@ -250,7 +250,7 @@ def test_a_deadline_that_is_set_while_all_sleep_wakes_one_in_time(
             waiting.give()
         assert met.wait(WAIT_S)
         with pool.lock:
-            pool.lock.notify_all()
+            pool._changed.notify_all()
 
 
 def test_a_deadline_counts_by_the_clock_of_the_pool():
@@ -324,18 +324,28 @@ def test_stop_ends_all_threads_and_says_if_one_is_still_at_a_task():
     assert not any(thread.is_alive() for thread in pool._threads)
 
 
-def test_a_usual_cost_falls_fast_and_rises_slowly():
+def test_a_usual_cost_is_the_least_of_the_last_tasks():
     pool = WorkerPool(1, 1, Clock(), lambda error: None)
     member = Worked(pool)
     known = pool._members[member]
     assert known.is_heavy  # nothing is known
     known.add(LIGHT_NS)
     assert not known.is_heavy
-    known.add(workers._HEAVY_NS * 10)  # disturbed once
+    for _ in range(workers._TASKS):
+        known.add(workers._HEAVY_NS * 10)  # disturbed, however often and badly, by other threads
+    for _ in range(5 * workers._TASKS):
+        known.add(workers._HEAVY_NS * 10)
+        if known.is_heavy:
+            break
+    assert known.is_heavy  # it has become so
+    known.add(LIGHT_NS)
     assert not known.is_heavy
-    for _ in range(50):
-        known.add(workers._HEAVY_NS * 2)
-    assert known.is_heavy
-    for _ in range(6):
-        known.add(LIGHT_NS)
-    assert not known.is_heavy
+
+
+def test_members_whose_tasks_disturb_each_other_become_light_again():
+    """Two threads that share light tasks make them long: that must not keep them apart."""
+    pool = WorkerPool(2, 1, Clock(), lambda error: None)
+    known = pool._members[Worked(pool)]
+    for number in range(10 * workers._TASKS):
+        known.add(LIGHT_NS if number % 20 == 7 else workers._HEAVY_NS * 3)
+        assert known.is_heavy is (number < 7)

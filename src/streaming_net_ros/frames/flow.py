@@ -35,6 +35,7 @@ class FlowWindow:
         self._rollout = rollout
         self._first_frames = first_frames(rollout)
         self._done: dict[str, int] = {}  # newest image that a group has worked through
+        self._slowest = 0  # the least of these
         self._newest: int | None = None
         self._first_image = 0
 
@@ -44,24 +45,37 @@ class FlowWindow:
         if frame is not None:
             self.fed(frame)
             self._done = dict.fromkeys(self._done, frame)
+            self._slowest = frame
             self._first_image = frame + 1
 
     def may_feed(self, frame: int) -> bool:
         """True if the image of ``frame`` fits into the window."""
-        return not self._done or frame - min(self._done.values()) <= self.size
+        return not self._done or frame - self._slowest <= self.size
 
     def fed(self, frame: int) -> None:
         """The image of ``frame`` has been fed."""
         if self._newest is None:
             self._done = dict.fromkeys(self._rollout.graph.groups, frame - 1)
+            self._slowest = frame - 1
             self._first_image = frame
         self._newest = frame
 
-    def finished(self, group: str, frame: int) -> None:
-        """``group`` has finished ``frame``; unknown groups and old news are ignored."""
-        if group in self._done:
-            image = frame - self._first_frames[group]
-            self._done[group] = max(self._done[group], image)
+    def finished(self, group: str, frame: int) -> bool:
+        """``group`` has finished ``frame``; unknown groups and old news are ignored.
+
+        Returns:
+            True if this has moved the window: the slowest group is further than before.
+        """
+        before = self._done.get(group)
+        image = frame - self._first_frames.get(group, 0)
+        if before is None or image <= before:
+            return False
+        self._done[group] = image
+        if before > self._slowest:
+            return False
+        slowest = min(self._done.values())
+        has_moved, self._slowest = slowest > self._slowest, slowest
+        return has_moved
 
     def has_begun(self, group: str) -> bool:
         """True once a group has worked through an image of this run."""

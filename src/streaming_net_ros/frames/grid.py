@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from streaming_net_ros.errors import ParameterError
 
@@ -33,7 +34,7 @@ class FrameGrid:
                 got=self.rate_hz,
             )
 
-    @property
+    @cached_property
     def period_ns(self) -> int:
         """Nanoseconds from one frame to the next."""
         return round(NS_PER_S / self.rate_hz)

@@ -76,7 +76,12 @@ class Job(NamedTuple, Generic[State]):
     @property
     def is_silent(self) -> bool:
         """Is there nothing to hear in this frame, so that it gives no state?"""
-        return self.repeated is None and all(g.state is None for g in self.inputs.values())
+        if self.repeated is not None:
+            return False
+        for given in self.inputs.values():  # asked every frame: mostly the first one answers
+            if given.state is not None:
+                return False
+        return True
 
 
 class Memory(NamedTuple, Generic[State]):
@@ -151,10 +156,10 @@ class Mailbox(Generic[State]):
             origin: of what it is made; None if it is an input's own, of that frame.
             now_ns: ROS time; lockstep does not depend on it.
         """
-        self._notice(now_ns)
         given = Input(state, frame, origin or Origin(0, frame), now_ns)
         if self.rule.deadlines is None:
             return self._arrive_in_order(source, given)
+        self._notice(now_ns)
         return self._arrive_in_time(source, given, self.rule.deadlines[source])
 
     @property
@@ -175,15 +180,18 @@ class Mailbox(Generic[State]):
 
     def next_job(self, now_ns: int = 0) -> Job[State] | None:
         """The next frame that may be computed now, or None. ``finish`` must follow each job."""
-        self._notice(now_ns)
+        if self.rule.deadlines is not None:
+            self._notice(now_ns)
         if self._run.next is None or self._in_flight is not None:
             return None
-        if self.rule.deadlines is not None:
-            self._skip_to_newest(self._run.next)
+        if self.rule.deadlines is None:
+            inputs = self._whole_inputs_for(self._run.next)
+            return None if inputs is None else self._fire(self._run.next, inputs)
+        self._skip_to_newest(self._run.next)
         inputs = self._inputs_for(self._run.next)
         if inputs is None:
             return None
-        if self.rule.deadlines is not None and self._is_stale(self._run.next, inputs):
+        if self._is_stale(self._run.next, inputs):
             self._fall_silent()
             return None
         return self._fire(self._run.next, inputs)
@@ -234,7 +242,8 @@ class Mailbox(Generic[State]):
 
     def is_wanted(self, job: Job[State], now_ns: int) -> bool:
         """False once time has jumped back under a job: its state is of a time that is gone."""
-        self._notice(now_ns)
+        if self.rule.deadlines is not None:
+            self._notice(now_ns)
         if self._in_flight is None:
             return False
         flying, run = self._in_flight
@@ -298,7 +307,7 @@ class Mailbox(Generic[State]):
 
     def _notice(self, now_ns: int) -> None:
         """Realtime: what was known before a jump back of time is worth nothing after it."""
-        if self.rule.deadlines is not None and now_ns < self._now_ns - self._grid.period_ns:
+        if now_ns < self._now_ns - self._grid.period_ns:
             self._run = self._fresh()
             self.lesions.forget()
             self.jumps += 1
@@ -307,33 +316,38 @@ class Mailbox(Generic[State]):
 
     # --- firing ------------------------------------------------------------------------------
 
-    def _inputs_for(self, frame: int) -> dict[str, Input[State]] | None:
-        """Inputs of a frame, or None if it must wait."""
+    def _whole_inputs_for(self, frame: int) -> dict[str, Input[State]] | None:
+        """Lockstep: all inputs that exist for a frame, or None if one has not come."""
         inputs: dict[str, Input[State]] = {}
         for name, box in self._run.sources.items():
             wanted = frame - box.delay
-            if wanted in box.states:
-                inputs[name] = box.states[wanted]
-            elif self.rule.deadlines is None:
-                if self._exists(name, wanted):
-                    return None
+            given = box.states.get(wanted)
+            if given is not None:
+                inputs[name] = given
+            elif self._exists(name, wanted):
+                return None
+        return inputs
+
+    def _inputs_for(self, frame: int) -> dict[str, Input[State]] | None:
+        """Realtime: inputs of a frame, or None if it waits for one."""
+        inputs: dict[str, Input[State]] = {}
+        for name, box in self._run.sources.items():
+            wanted = frame - box.delay
+            given = box.states.get(wanted)
+            if given is not None:
+                inputs[name] = given
             elif self._is_worth_waiting_for(name, frame):
                 return None
-            elif name != self.rule.teacher and (
-                held := box.held_for(wanted, self._hold_limit_frames(name))
-            ):
-                inputs[name] = held
+            elif name != self.rule.teacher:
+                # One's own memory carries on however many frames were skipped.
+                own = name == self.rule.group
+                limit_frames = None if own else self._deadlines[name].hold_limit_frames
+                if held := box.held_for(wanted, limit_frames):
+                    inputs[name] = held
         return None if self._is_early(frame) else inputs
-
-    def _hold_limit_frames(self, source: str) -> int | None:
-        """Realtime: one's own memory carries on however many frames were skipped."""
-        assert self.rule.deadlines is not None
-        own = source == self.rule.group
-        return None if own else self.rule.deadlines[source].hold_limit_frames
 
     def _is_worth_waiting_for(self, source: str, frame: int) -> bool:
         """Realtime: may a missing state still come in time?"""
-        assert self.rule.deadlines is not None
         box = self._run.sources[source]
         return (
             # One's own is known; no state waits for what only learning needs.
@@ -341,7 +355,7 @@ class Mailbox(Generic[State]):
             and box.is_on_time
             and self._exists(source, frame - box.delay)
             and not self._has_passed(source, frame)
-            and self._now_ns < self.rule.deadlines[source].at_ns(frame)
+            and self._now_ns < self._deadlines[source].at_ns(frame)
         )
 
     def _has_passed(self, source: str, frame: int) -> bool:
@@ -351,10 +365,8 @@ class Mailbox(Generic[State]):
 
     def _is_early(self, frame: int) -> bool:
         """Realtime: a frame of which nobody has told anything yet does not run ahead of time."""
-        return (
-            self.rule.deadlines is not None
-            and self._now_ns < self._deadline_ns(frame)
-            and not any(self._has_passed(name, frame) for name in self._others)
+        return self._now_ns < self._deadline_ns(frame) and not any(
+            self._has_passed(name, frame) for name in self._others
         )
 
     def _is_stale(self, frame: int, inputs: Mapping[str, Input[State]]) -> bool:
@@ -375,12 +387,10 @@ class Mailbox(Generic[State]):
         self.silences += 1
 
     def _fire(self, frame: int, inputs: dict[str, Input[State]]) -> Job[State]:
-        run, lesion = self._run, self.lesions.group
-        has_own = run.own is not None and run.own.state is not None
-        is_due = run.updated is None or run.updated < self.rule.period.newest(frame)
-        if has_own and (lesion == "hold" or (lesion == "none" and not is_due)):
-            assert run.own is not None
-            job = Job(frame, {}, run.own.origin, (), run.skipped, run.own.state)
+        run, lesion, own = self._run, self.lesions.group, self._run.own
+        repeats = lesion == "hold" or (lesion == "none" and not self._is_due(frame))
+        if repeats and own is not None and own.state is not None:
+            job = Job(frame, {}, own.origin, (), run.skipped, own.state)
         elif lesion != "none":
             origin = origin_of([given.origin for given in inputs.values()])
             job = Job(frame, {}, origin, (), run.skipped)
@@ -401,6 +411,12 @@ class Mailbox(Generic[State]):
         self._forget()
         return job
 
+    def _is_due(self, frame: int) -> bool:
+        """Is a new state to be computed in this frame, not the last one repeated?"""
+        if self.rule.period.every == 1 or self._run.updated is None:
+            return True
+        return self._run.updated < self.rule.period.newest(frame)
+
     def _made_of(
         self, frame: int, inputs: Mapping[str, Input[State]]
     ) -> tuple[Origin, tuple[str, ...]]:
@@ -409,20 +425,19 @@ class Mailbox(Generic[State]):
         share = 0.0
         wanted = silent = 0
         for name in self._others:
+            given = inputs.get(name)
             if name == self.rule.teacher:
                 continue
-            given = inputs.get(name)
-            if given is not None and given.state is None:
+            if given is None:
+                if self._exists(name, frame - self.rule.delays[name]):
+                    share += 1.0
+                    absent.append(name)
+                    wanted += 1
+            elif given.state is None:
                 silent += 1
-                continue
-            if given is not None:
-                share += 1.0 if given.is_held else given.origin.held
-            elif self._exists(name, frame - self.rule.delays[name]):
-                share += 1.0
-                absent.append(name)
             else:
-                continue
-            wanted += 1
+                share += 1.0 if given.is_held else given.origin.held
+                wanted += 1
         held = share / wanted if wanted else float(not silent)
         # In thousandths, rounded down: on a cycle of groups a share would fade and never be gone.
         held = int(1000 * held) / 1000
@@ -434,6 +449,8 @@ class Mailbox(Generic[State]):
 
     def _used(self, inputs: Mapping[str, Input[State]]) -> list[Input[State]]:
         """Inputs that the state is made of."""
+        if self.rule.teacher is None:
+            return list(inputs.values())
         return [given for name, given in inputs.items() if name != self.rule.teacher]
 
     def _skip_to_newest(self, frame: int) -> None:
@@ -455,9 +472,14 @@ class Mailbox(Generic[State]):
 
     # --- what is known -----------------------------------------------------------------------
 
-    def _others_deadlines(self) -> list[Deadline]:
+    @property
+    def _deadlines(self) -> Mapping[str, Deadline]:
+        """Realtime's."""
         assert self.rule.deadlines is not None
-        return [self.rule.deadlines[name] for name in self._others]
+        return self.rule.deadlines
+
+    def _others_deadlines(self) -> list[Deadline]:
+        return [self._deadlines[name] for name in self._others]
 
     def _deadline_ns(self, frame: int) -> int:
         """Realtime: when a frame waits for nobody any more."""

@@ -8,12 +8,11 @@ that hands states on.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Of what a state is made.
 
     Attributes:
@@ -47,4 +46,4 @@ def origin_of(origins: Collection[Origin], held: float = 0.0) -> Origin:
         held: the share that is not as it should be.
     """
     newest = max(origins, key=_image_frame)
-    return newest if newest.held == held else replace(newest, held=held)
+    return newest if newest.held == held else newest._replace(held=held)

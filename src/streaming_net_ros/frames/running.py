@@ -51,8 +51,10 @@ class Arrived(Generic[State]):
 
     def forget_before(self, frame: int, keep_one: bool) -> None:
         """Drop states older than ``frame``; realtime keeps the newest of them, to be held."""
-        stale = sorted(f for f in self.states if f < frame)
-        for old in stale[:-1] if keep_one else stale:
+        stale = [f for f in self.states if f < frame]
+        if keep_one and stale:
+            stale.remove(max(stale))
+        for old in stale:
             del self.states[old]
 
     def held_for(self, frame: int, limit_frames: int | None) -> Input[State] | None:

@@ -131,8 +131,9 @@ class FrameTally:
                 self._over_budget += 1
         else:
             self.repeated += 1
-        for source in job.held:
-            self.edges[source].held += 1
+        for source, given in job.inputs.items():
+            if given.is_held:
+                self.edges[source].held += 1
         for source in job.absent:
             self.edges[source].absent += 1
         self.skipped += job.skipped

@@ -7,7 +7,7 @@ small groups, most of the cost of streaming. What is computed, and in which orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -32,11 +32,13 @@ def flattened(group: LayerGroup) -> Layers:
 class _Flat:
     def __init__(self, group: LayerGroup) -> None:
         self._merge, self._dtype, self._gains = group.merged, group.dtype, group.gains
+        stacks = {source: tuple(_steps(group.edges[source])) for source in group.sources}
         self._edges = {
-            source: (*_intake(group, source), *_steps(group.edges[source]))
-            for source in group.sources
+            source: (*_intake(group, source), *_frugal(stack)) for source, stack in stacks.items()
         }
-        self._after = tuple(_steps(group.after))
+        # A single edge's result goes through the merge as it is.
+        is_new = all(stack and stack[-1][1] for stack in stacks.values())
+        self._after = tuple(_frugal(_steps(group.after), is_new))
 
     def __call__(self, inputs: Inputs) -> Tensor | None:
         heard: dict[str, Tensor] = {}
@@ -62,17 +64,32 @@ def _intake(group: LayerGroup, source: str) -> Iterator[_Step]:
         yield Tensor.float
 
 
-def _steps(layers: nn.Module) -> Iterator[_Step]:
-    """The functions of a stack of layers, in order; a layer unknown here is its ``forward``."""
+def _steps(layers: nn.Module) -> Iterator[tuple[_Step, bool]]:
+    """The functions of a stack of layers, in order, and whether what they give is surely new.
+
+    A layer unknown here is its ``forward``.
+    """
     if type(layers) is nn.Sequential:
         for layer in layers:
             yield from _steps(layer)
     elif type(layers) is nn.Conv2d and layers.padding_mode == "zeros":
-        yield _convolution(layers)
+        yield _convolution(layers), True
     elif type(layers) is nn.ReLU and not layers.inplace:
-        yield torch.relu
+        yield torch.relu, True
     else:
-        yield layers.forward
+        yield layers.forward, False
+
+
+def _frugal(steps: Iterable[tuple[_Step, bool]], is_new: bool = False) -> Iterator[_Step]:
+    """The same functions; a ReLU of what is new is made where it lies, as nobody else has it.
+
+    Args:
+        steps: with whether what each gives is new: in memory that nothing else refers to.
+        is_new: is what the first one is given?
+    """
+    for step, gives_new in steps:
+        yield torch.relu_ if step is torch.relu and is_new else step
+        is_new = gives_new
 
 
 def _convolution(layer: nn.Conv2d) -> _Step:

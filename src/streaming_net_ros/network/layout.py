@@ -27,18 +27,22 @@ def state_strides(size: Sequence[int]) -> tuple[int, ...]:
 
 def as_state(batch: Tensor) -> Tensor:
     """The same numbers in the layout of states; a copy only where they lie differently."""
-    if batch.dim() == 4:
-        batch = batch.contiguous(memory_format=torch.channels_last)
-    else:
-        batch = batch.contiguous()
     if torch.compiler.is_compiling():
-        return batch  # a compiled graph picks its own kernels, and cannot see addresses
+        return _contiguous(batch)  # a graph picks its own kernels, and cannot see addresses
     strides = state_strides(batch.shape)
-    if batch.stride() != strides:  # the same memory; only strides of size-1 dimensions differ
+    if batch.stride() != strides:
+        batch = _contiguous(batch)
+        # The same memory; only strides of size-1 dimensions differ.
         batch = batch.as_strided(batch.shape, strides, batch.storage_offset())
     if batch.data_ptr() % ALIGNMENT_BYTES:  # a view into something larger
         batch = batch.clone(memory_format=torch.preserve_format)
     return batch
+
+
+def _contiguous(batch: Tensor) -> Tensor:
+    if batch.dim() == 4:
+        return batch.contiguous(memory_format=torch.channels_last)
+    return batch.contiguous()
 
 
 def from_payload(payload: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -229,14 +229,14 @@ class FrameSource(MemberNode):
 
     def finished(self, group: str, frame: int) -> None:
         """A group has finished a frame. Called with the lock held."""
-        if self.is_active:
-            self._window.finished(group, frame)
+        if not self.is_active:
+            return
+        if not self._is_lockstep:
             self._watchdog.progress(group)
-            self._last_progress_s = time.monotonic()
-            if not self._is_feeding:
-                waiting = self._intake.next_frame(self.container.pool.now_ns())
-                if waiting is not None and self._window.may_feed(waiting):
-                    self.container.pool.wake(self)
+            return
+        self._last_progress_s = time.monotonic()
+        if self._window.finished(group, frame) and not self._is_feeding:
+            self.container.pool.wake(self)
 
     # --- feeding (worker) --------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from streaming_net_ros.nodes.learning import Learning
 from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.responses import Responder
 from streaming_net_ros.nodes.steering import Steering
-from streaming_net_ros.nodes.telling import Inputs, Telling, inputs_at
+from streaming_net_ros.nodes.telling import NO_INPUTS, Telling, inputs_at
 from streaming_net_ros.nodes.transports import StateHearer, StateSender
 from streaming_net_ros.nodes.workers import Aside, Task
 
@@ -265,7 +265,7 @@ class LayerGroupNode(MemberNode):
 
     def _compute(self, mailbox: Mailbox[Tensor], job: Job[Tensor]) -> None:
         """Worker thread. A job that was under way while the node was reset leaves no trace."""
-        inputs = Inputs()
+        inputs = NO_INPUTS
         if self._is_realtime:
             inputs = inputs_at(job, self.group_name, self.container.pool.now_ns())
         begun_ns, at_ns = time.perf_counter_ns(), system_ns()

@@ -23,7 +23,7 @@ _MAX_WAIT_S = 0.5
 _SIM_TIME_POLL_S = 0.002
 _HEAVY_NS = 300_000  # a task worth another thread: to wake one takes about a quarter of that
 _STUCK_NS = 3_000_000  # a light task that takes so long is disturbed: others wait for it no more
-_FALL, _RISE = 0.2, 0.02  # weight of the last task in a member's usual cost
+_TASKS = 32  # that a member's usual cost is taken from, to twice as many
 
 
 class Aside(partial[None]):
@@ -42,10 +42,17 @@ class Member(Protocol):
 
 @dataclass
 class _Known:
-    """What the pool knows of a member."""
+    """What the pool knows of a member's tasks.
 
-    cost_ns: float = math.inf  # of its tasks, usually; infinite until one was run
-    wake_at_ns: int | None = None
+    Attributes:
+        cost_ns: what one usually takes, infinite until one was run: the least of the last ones. A
+            disturbance makes a task longer and never shorter; most of all the one that two threads
+            are to each other when they share tasks that are not worth it.
+    """
+
+    cost_ns: float = math.inf
+    _least_ns: float = math.inf  # of those that are counted now
+    _count: int = 0
 
     @property
     def is_heavy(self) -> bool:
@@ -53,11 +60,11 @@ class _Known:
         return self.cost_ns > _HEAVY_NS
 
     def add(self, cost_ns: int) -> None:
-        if math.isinf(self.cost_ns):
-            self.cost_ns = cost_ns
-        else:  # it falls fast and rises slowly: a task that was disturbed now and then stays light
-            weight = _FALL if cost_ns < self.cost_ns else _RISE
-            self.cost_ns += weight * (cost_ns - self.cost_ns)
+        self._least_ns = min(cost_ns, self._least_ns)
+        self.cost_ns = min(cost_ns, self.cost_ns)
+        self._count += 1
+        if self._count >= _TASKS:
+            self.cost_ns, self._least_ns, self._count = self._least_ns, math.inf, 0
 
 
 class WorkerPool:
@@ -81,13 +88,17 @@ class WorkerPool:
         now_ns: Callable[[], int],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        self.lock = threading.Condition()
+        self.lock = threading.RLock()
         self.now_ns = now_ns
         self.uses_sim_time = False
         self._torch_threads = torch_threads
         self._on_failure = on_failure
+        self._changed = threading.Condition(self.lock)
         self._members: dict[Member, _Known] = {}
-        self._ready: dict[Member, None] = {}  # members that may have something to do, in order
+        # Members that may have something to do, in order, and those that have a deadline.
+        self._light: dict[Member, _Known] = {}
+        self._heavy: dict[Member, _Known] = {}
+        self._wake_at_ns: dict[Member, int] = {}
         self._light_since_ns = math.inf  # when the light task under way began; infinite: none
         self._free = 0  # workers that are awake and will soon look for the next task
         self._watched_ns = math.inf  # the deadline that a sleeping worker will wake for
@@ -107,7 +118,7 @@ class WorkerPool:
         """End the threads after the tasks that they are at. False if one is still at it."""
         with self.lock:
             self._is_stopping = True
-            self.lock.notify_all()
+            self._changed.notify_all()
         end_s = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread.ident is not None:
@@ -123,17 +134,23 @@ class WorkerPool:
     def remove(self, member: Member) -> None:
         """Ask a member no more. A task that it has under way is finished."""
         with self.lock:
-            self._members.pop(member, None)
-            self._ready.pop(member, None)
+            for known in (self._members, self._light, self._heavy, self._wake_at_ns):
+                known.pop(member, None)
 
     def wake(self, member: Member) -> None:
         """Something has changed for a member. Called with the lock held."""
         known = self._members.get(member)
         if known is None:
             return
-        self._ready[member] = None
-        if known.is_heavy or not self._free or self._is_light_overdue():
-            self.lock.notify()
+        if known.is_heavy:
+            self._light.pop(member, None)
+            self._heavy[member] = known
+            self._changed.notify()
+        else:
+            self._heavy.pop(member, None)
+            self._light[member] = known
+            if not self._free or self._is_light_overdue():
+                self._changed.notify()
 
     def _is_light_overdue(self) -> bool:
         """Has the worker at the light tasks been at one of them for much longer than they take?"""
@@ -161,8 +178,10 @@ class WorkerPool:
             if picked is None:
                 self._free -= 1
                 # Whoever sleeps knows nothing of a deadline that was learned of here.
-                if not self._free and (self._ready or self._next_ns() < self._watched_ns):
-                    self.lock.notify()
+                if not self._free and (
+                    self._light or self._heavy or self._next_ns() < self._watched_ns
+                ):
+                    self._changed.notify()
             return picked
 
     def _set_threads(self) -> None:
@@ -209,46 +228,51 @@ class WorkerPool:
                 self._free -= 1
                 if self._is_stopping:
                     return None
-                self.lock.wait(self._wait_s())
+                self._changed.wait(self._wait_s())
                 self._free += 1
             if self._is_stopping:
                 return None
             is_free = not picked[0].is_heavy
             self._free -= not is_free
             # Somebody else watches over deadlines while this one is busy, or shares the work.
-            if not self._free or any(self._members[other].is_heavy for other in self._ready):
-                self.lock.notify()
+            if self._heavy or not self._free:
+                self._changed.notify()
             return (*picked, is_free)
 
     def _pick(self, only_light: bool = False) -> tuple[_Known, Task] | None:
-        """The next task of whoever is ready, the longest waiting first."""
+        """The next task of whoever is ready: a light one, then a heavy one, oldest first."""
         now_ns = self.now_ns()
-        for member, known in self._members.items():
-            if known.wake_at_ns is not None and known.wake_at_ns <= now_ns:
-                self._ready.setdefault(member)
+        if self._wake_at_ns:
+            self._wake_due(now_ns)
         # Another worker is at the light tasks, and two would fight; unless it is stuck in one.
-        leaves_light = self._free > 1 and not self._is_light_overdue()
-        for member in list(self._ready):
-            known = self._members[member]
-            if only_light if known.is_heavy else leaves_light:
-                continue
-            del self._ready[member]
-            try:
-                task = member.next_task(now_ns)
-                known.wake_at_ns = None if task else member.wake_at_ns()
-            except Exception as error:  # told, like a task's: a worker must outlive it
-                self._on_failure(error)
-                continue
-            if task is not None:
-                return known, task
+        takes_light = only_light or self._free <= 1 or self._is_light_overdue()
+        for ready, may_take in ((self._light, takes_light), (self._heavy, not only_light)):
+            while ready and may_take:
+                member = next(iter(ready))
+                known = ready.pop(member)
+                try:
+                    task = member.next_task(now_ns)
+                    wake_at_ns = None if task else member.wake_at_ns()
+                except Exception as error:  # told, like a task's: a worker must outlive it
+                    self._on_failure(error)
+                    continue
+                if wake_at_ns is not None:
+                    self._wake_at_ns[member] = wake_at_ns
+                else:
+                    self._wake_at_ns.pop(member, None)
+                if task is not None:
+                    return known, task
         return None
+
+    def _wake_due(self, now_ns: int) -> None:
+        """Those whose deadline has come are ready."""
+        for member in [m for m, at_ns in self._wake_at_ns.items() if at_ns <= now_ns]:
+            known = self._members[member]
+            (self._heavy if known.is_heavy else self._light).setdefault(member, known)
 
     def _next_ns(self) -> float:
         """The next deadline of any member; infinite if there is none."""
-        wake_at = [
-            known.wake_at_ns for known in self._members.values() if known.wake_at_ns is not None
-        ]
-        return min(wake_at, default=math.inf)
+        return min(self._wake_at_ns.values(), default=math.inf)
 
     def _wait_s(self) -> float:
         """Until the next deadline of any member."""
@@ -258,5 +282,5 @@ class WorkerPool:
         if self.uses_sim_time:
             return _SIM_TIME_POLL_S  # ROS time may run at any pace; nothing tells when it jumps
         # What is ready was left to another worker: look again when that one may be stuck.
-        least_s = _STUCK_NS / 1e9 if self._ready else 0.0
+        least_s = _STUCK_NS / 1e9 if self._light or self._heavy else 0.0
         return min(_MAX_WAIT_S, max(least_s, (self._watched_ns - self.now_ns()) / 1e9))
