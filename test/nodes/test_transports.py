@@ -127,7 +127,7 @@ def test_states_that_were_missed_or_overwritten_are_counted_and_shown(path, name
         hearer = head._hearers["stem"]
         assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
         for number in (1, 5):  # neither was written, and three were not told of
-            hearer._on_notice(pack_notice(Notice(number, 0, Origin(0, 0), None)))
+            hearer._on_notice(pack_notice(Notice(number, 0, Origin(0, 0), None)), lambda: None)
         assert head.health().values["overwritten/stem"] == "5"
         assert any("5 states of 'stem'" in warning for warning in head.health().warnings)
 

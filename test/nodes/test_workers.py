@@ -188,6 +188,60 @@ def test_one_that_helps_does_the_light_tasks_and_leaves_the_heavy_ones():
         assert done == {LIGHT_NS: threading.current_thread().name, HEAVY_NS: "worker-0"}
 
 
+def test_one_that_helps_while_others_listen_does_heavy_tasks_too_and_wakes_nobody():
+    with a_pool(2) as pool:
+        pool.start()
+        ran, did = queue.Queue(), []
+        members = [Worked(pool, cost_ns) for cost_ns in (HEAVY_NS, LIGHT_NS)]
+        assert wait_until(lambda: is_idle(pool))
+        with pool.helping(lambda: did.append("serve on")):
+            for member in members:
+                member.give(lambda: ran.put((threading.current_thread().name, list(did))))
+        us = threading.current_thread().name
+        # Others bring the next news while this one is at the tasks.
+        assert [ran.get(timeout=WAIT_S) for _ in members] == [(us, ["serve on"])] * 2
+        assert is_idle(pool)
+
+
+def test_heavy_tasks_that_one_who_helps_cannot_do_as_well_are_done_by_workers():
+    with a_pool(2) as pool:
+        pool.start()
+        together = threading.Barrier(2)
+        members = [Worked(pool, HEAVY_NS) for _ in range(2)]
+        assert wait_until(lambda: is_idle(pool))
+        with pool.helping(lambda: None):
+            for member in members:
+                member.give(lambda: together.wait(WAIT_S))
+        assert wait_until(lambda: is_idle(pool) and pool._at_heavy == 0)
+        assert not together.broken
+
+
+def test_no_more_heavy_tasks_are_under_way_than_there_are_workers_whoever_does_them():
+    with a_pool(2) as pool:
+        pool.start()
+        at_it, most, over = [], [], threading.Event()
+
+        def task():
+            at_it.append(None)
+            most.append(len(at_it))
+            over.wait(0.001)
+            at_it.pop()
+
+        def bring(member):
+            for _ in range(20):
+                with pool.helping(lambda: None):
+                    member.give(member.then_wake(task))
+
+        members = [Worked(pool, HEAVY_NS) for _ in range(4)]
+        threads = [threading.Thread(target=bring, args=(member,)) for member in members]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_S)
+        assert wait_until(lambda: len(most) == 80 and is_idle(pool))
+        assert max(most) <= 2 and pool._helpers == pool._at_heavy == 0
+
+
 def test_one_that_helps_does_them_though_the_news_were_bad():
     with a_pool(1) as pool:
         light, done = Worked(pool, LIGHT_NS), []
@@ -276,8 +330,8 @@ def test_a_cost_that_changes_while_its_worker_begins_leaves_the_count_right():
         member, done = Worked(pool, HEAVY_NS), threading.Event()
         known, pick = pool._members[member], pool._next
 
-        def then_it_is_light(is_free):
-            picked = pick(is_free)
+        def then_it_is_light():
+            picked = pick()
             if picked is not None:
                 known.cost_ns = LIGHT_NS
             return picked

@@ -38,8 +38,8 @@ def fail(error):
 
 
 @contextmanager
-def lines(on_failure=fail):
-    some = Lines(on_failure)
+def lines(on_failure=fail, threads=1):
+    some = Lines(on_failure, threads)
     try:
         yield some
     finally:
@@ -53,7 +53,9 @@ class Hearer:
         self.packets, self.ended = queue.Queue(), threading.Event()
         self.line, descriptor = ask(name, hearer)
         os.close(descriptor)
-        served_by.hear(self.line, self.packets.put, self.ended.set)
+        served_by.hear(
+            self.line, lambda packet, serve_on: self.packets.put(packet), self.ended.set
+        )
 
     def get(self):
         return self.packets.get(timeout=WAIT_S)
@@ -107,7 +109,7 @@ def test_one_that_connects_and_says_nothing_stops_nobody():
         outlet = ours.offer(name, lend)
         mute.connect(name)
         served = threading.Event()
-        ours._serve(is_ready := a_ready_socket(), served.set)
+        ours._serve(is_ready := a_ready_socket(), lambda serve_on: served.set())
         hearer = Hearer(theirs, name)
         # All of this happened while it said nothing, and it is still there to be told no.
         wait_for(outlet, ["ear"])
@@ -253,7 +255,7 @@ def test_an_error_in_what_is_called_back_is_told_and_the_others_go_on():
         line, descriptor = ask(name, "broken")
         os.close(descriptor)
 
-        def stumble(packet):
+        def stumble(packet, serve_on):
             raise RuntimeError(packet)
 
         theirs.hear(line, stumble, lambda: None)
@@ -314,6 +316,36 @@ def test_a_name_is_of_one_domain_namespace_and_node():
     given = [(0, "robot", "stem"), (1, "robot", "stem"), (0, "robo", "stem"), (0, "robot", "head")]
     assert len({line_name(*facts) for facts in given}) == len(given)
     assert line_name(0, "/robot/", "stem") == line_name(0, "robot", "stem")
+
+
+def test_a_line_is_served_by_one_thread_at_a_time_until_it_is_served_on():
+    name, began, goes_on = a_name(), queue.Queue(), threading.Event()
+    with lines() as ours, lines(threads=2) as theirs:
+        outlet = ours.offer(name, lend)
+        line, descriptor = ask(name, "ear")
+        os.close(descriptor)
+
+        def take(packet, serve_on):
+            began.put((packet, threading.current_thread()))
+            if packet == b"2":
+                serve_on()
+            if packet != b"3":
+                goes_on.wait(WAIT_S)
+                goes_on.clear()
+
+        theirs.hear(line, take, lambda: None)
+        other = Hearer(theirs, name, "other")
+        wait_for(outlet, ["ear", "other"])
+        for packet in (b"1", b"2", b"3"):
+            outlet.send(packet)
+            # While one thread is at a packet of the one line, the other one hears the others.
+            assert other.get() == packet
+        assert began.get(timeout=WAIT_S)[0] == b"1" and began.empty()
+        goes_on.set()
+        second = began.get(timeout=WAIT_S)
+        third = began.get(timeout=WAIT_S)  # though the second is still at it
+        assert (second[0], third[0]) == (b"2", b"3") and second[1] is not third[1]
+        goes_on.set()
 
 
 def test_close_ends_the_thread_and_closes_every_descriptor():

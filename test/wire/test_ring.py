@@ -83,6 +83,55 @@ def test_what_was_mapped_outlives_its_writer():
     assert reader.read(1, into) and np.array_equal(into, state_of(1))
 
 
+# --- told of before it is there ---------------------------------------------------------------
+
+
+def test_a_state_is_told_of_before_it_is_copied_and_who_is_early_gets_it_whole():
+    with closing(RingWriter(2, STATE_BYTES)) as writer:
+        reader, into, gone = reader_of(writer), np.zeros(STATE_BYTES, np.uint8), []
+        there = threading.Event()
+
+        def come_early(number):
+            assert not reader._has(number)
+            comes = threading.Thread(target=lambda: gone.append(reader.read(number, into, 20.0)))
+            look = reader._sequences
+
+            class Looked:
+                """The sequence numbers, which tell that somebody waits for one."""
+
+                def __getitem__(self, slot):
+                    there.set()
+                    return look[slot]
+
+            reader._sequences = Looked()
+            comes.start()
+            assert there.wait(20)  # it waits, and the state is not there yet
+            threads.append(comes)
+
+        threads = []
+        assert writer.write(state_of(1), tell=come_early) == 1
+        threads[0].join(20)
+        assert gone == [True] and np.array_equal(into, state_of(1))
+
+
+def test_nobody_waits_for_one_that_is_written_later_or_was_overwritten():
+    """Only for a state that is being written: a wait without an end would be seen as one here."""
+    with closing(RingWriter(2, STATE_BYTES)) as writer:
+        reader, into = reader_of(writer), np.zeros(STATE_BYTES, np.uint8)
+        for number in range(1, 4):
+            writer.write(state_of(number))
+        for number in (0, 1, 4, 5):
+            assert not reader.read(number, into, timeout_s=1e9)
+
+
+def test_one_whose_writer_has_died_at_it_is_waited_for_no_longer_than_told():
+    with closing(RingWriter(2, STATE_BYTES)) as writer:
+        reader, into = reader_of(writer), np.zeros(STATE_BYTES, np.uint8)
+        number, _ = writer._begin()
+        assert not reader.read(number, into, timeout_s=0.0)
+        assert not reader.read(number, into)
+
+
 # --- torn states ------------------------------------------------------------------------------
 
 # Writes as fast as it can, in a process of its own, into a ring of two slots.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -58,7 +57,7 @@ def test_a_state_comes_back_bit_for_bit_with_its_origin(shape, dtype, stamp_ns, 
     back = read_state(filled, StateFormat("stem", shape, dtype))
     clocked_ns = None if sent_ns is None else origin.since_ns  # in lockstep ages do not count
     assert (back.stamp_ns, back.sent_ns) == (stamp_ns, sent_ns)
-    assert back.origin == replace(origin, clocked_ns=clocked_ns)
+    assert back.origin == origin._replace(clocked_ns=clocked_ns)
     again = from_payload(torch.from_numpy(back.payload.copy()), shape)
     assert again.dtype == batch.dtype and torch.equal(again, batch)
     assert again.stride() == batch.stride() == state_strides(batch.shape)

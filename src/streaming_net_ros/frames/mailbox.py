@@ -76,12 +76,7 @@ class Job(NamedTuple, Generic[State]):
     @property
     def is_silent(self) -> bool:
         """Is there nothing to hear in this frame, so that it gives no state?"""
-        if self.repeated is not None:
-            return False
-        for given in self.inputs.values():  # asked every frame: mostly the first one answers
-            if given.state is not None:
-                return False
-        return True
+        return self.repeated is None and all(g.state is None for g in self.inputs.values())
 
 
 class Memory(NamedTuple, Generic[State]):

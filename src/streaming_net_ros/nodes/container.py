@@ -214,7 +214,10 @@ class Container:
     @cached_property
     def lines(self) -> Lines:
         """The lines to other processes of this host; none until one is asked for."""
-        return Lines(lambda error: self.fail_with(error, "a state could not be taken in"))
+        return Lines(
+            lambda error: self.fail_with(error, "a state could not be taken in"),
+            self.pool.size + 1,  # one listens, however many do what follows from the news
+        )
 
     def tell_ledger_of(self, group: str, used: Tuned) -> None:
         """A group of this process is computed so: a replay must round as it does."""

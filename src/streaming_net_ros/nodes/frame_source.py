@@ -38,7 +38,7 @@ from streaming_net_ros.nodes.throttled import Throttle, Throttled
 from streaming_net_ros.nodes.transports import StateSender
 from streaming_net_ros.nodes.watchdog import Watchdog
 from streaming_net_ros.nodes.workers import Task
-from streaming_net_ros.wire import Outlet, read_progress, read_stamp_ns, write_stamp_ns
+from streaming_net_ros.wire import Outlet, ServeOn, read_progress, read_stamp_ns, write_stamp_ns
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
@@ -193,14 +193,14 @@ class FrameSource(MemberNode):
         if not (tells_shorter and stamp_ns == topics.READY_NS):
             self._progressed(group, stamp_ns)
 
-    def _on_said(self, group: str, packet: bytes) -> None:
-        """The lines' thread: progress of a group of another process on this host."""
+    def _on_said(self, group: str, packet: bytes, serve_on: ServeOn) -> None:
+        """A thread of the lines: progress of a group of another process on this host."""
         try:
             stamp_ns = read_progress(packet)
         except TransportError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
-        with self.container.pool.helping():
+        with self.container.pool.helping(serve_on):
             self._progressed(group, stamp_ns)
 
     def _progressed(self, group: str, stamp_ns: int) -> None:

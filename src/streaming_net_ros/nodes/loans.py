@@ -18,7 +18,7 @@ from rclpy.node import Node
 
 from streaming_net_ros.errors import TransportError
 from streaming_net_ros.frames import Origin
-from streaming_net_ros.wire import CudaMemory, DeviceMemory, Notice, ask, pack_notice
+from streaming_net_ros.wire import CudaMemory, DeviceMemory, Notice, Tell, ask, pack_notice
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
@@ -30,8 +30,8 @@ Payload_contra = TypeVar("Payload_contra", contravariant=True)
 class LentRing(Protocol[Payload_contra]):
     """A ring as it is written."""
 
-    def write(self, payload: Payload_contra, /) -> int:
-        """Put a state into the next slot; its number."""
+    def write(self, payload: Payload_contra, /, tell: Tell) -> int:
+        """Put a state into the next slot; its number, which is told when readers may come."""
 
     def descriptor(self) -> int:
         """What is given to a reader."""
@@ -76,11 +76,18 @@ class Loan(Generic[Payload_contra]):
         self, payload: Payload_contra | None, stamp_ns: int, origin: Origin, sent_ns: int | None
     ) -> None:
         """Write a state and tell of it; None: tell that there is none. Any thread."""
+
+        def tell(number: int) -> None:
+            self._outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
+
         # A job of before a reset may still be at it, and `close` comes any time.
         with self._lock:
-            if self._ring is not None:
-                number = 0 if payload is None else self._ring.write(payload)
-                self._outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
+            if self._ring is None:
+                return
+            if payload is None:
+                tell(0)
+            else:
+                self._ring.write(payload, tell=tell)
 
     def close(self) -> None:
         """Lend no more."""

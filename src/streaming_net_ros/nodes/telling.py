@@ -156,7 +156,7 @@ class Telling:
             return
         if given is not None:
             self._line, _ = given
-            self._container.lines.hear(self._line, lambda packet: None, self._on_end)
+            self._container.lines.hear(self._line, lambda packet, serve_on: None, self._on_end)
 
     def tell_progress(self, stamp_ns: int) -> None:
         """Say that a frame is finished. Any thread.

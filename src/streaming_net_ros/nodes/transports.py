@@ -43,6 +43,7 @@ from streaming_net_ros.wire import (
     DeviceRingWriter,
     RingReader,
     RingWriter,
+    ServeOn,
     read_notice,
     read_state,
     write_state,
@@ -208,7 +209,6 @@ class StateHearer:
         self._ring: RingReader | DeviceRingReader | None = None
         self._is_of_group = source in container.rules  # an input is taken up from the host
         self._device_reason = ""  # why not by the memory of the GPU, if that was tried
-        self._spare = self._fresh()
         self._states: Subscription | None = None
         self._no_messages_until_s = self._no_question_until_s = 0.0
         self._newest = 0  # number of the newest state of this ring that was told of
@@ -303,7 +303,6 @@ class StateHearer:
             return False
         self._newest = 0
         self._line, self._ring = given
-        self._spare = self._fresh()
         self.reason, self.is_fallback = self._device_reason, bool(self._device_reason)
         self._container.lines.hear(self._line, self._on_notice, self._on_end)
         return True
@@ -362,8 +361,8 @@ class StateHearer:
 
     # --- arrivals ----------------------------------------------------------------------------
 
-    def _on_notice(self, packet: bytes) -> None:
-        """The lines' thread."""
+    def _on_notice(self, packet: bytes, serve_on: ServeOn) -> None:
+        """A thread of the lines; of this one, one at a time until it is served on."""
         ring = self._ring
         if ring is None:
             return
@@ -373,29 +372,28 @@ class StateHearer:
             self._refuse(StateError(str(error), where=f"line of {self._source}"))
             return
         if not notice.number:
-            with self._container.pool.helping():
+            with self._container.pool.helping(serve_on):
                 self._take(None, notice.stamp_ns, notice.origin, notice.sent_ns)
             return
         if self._newest and notice.number > self._newest + 1:
             missed = notice.number - self._newest - 1
             self._lose(missed, f"{missed} states before state {notice.number} were missed")
         self._newest = notice.number
-        payload, numbers = self._spare
+        payload, numbers = self._fresh()
         try:
-            is_there = ring.read(notice.number, numbers)
+            is_there = ring.read(notice.number, numbers, self._container.patience_s)
         except TransportError as error:  # of the device: the lines' thread looks for another way
             self._leave_device(str(error))
             self._hang_up()
             is_there = False
-        if is_there:
-            is_on_device = isinstance(ring, DeviceRingReader)
-            upload = from_payload if is_on_device else self._uploader.upload
-            with self._container.pool.helping():
-                batch = upload(payload, self._form.shape)
-                self._take(batch, notice.stamp_ns, notice.origin, notice.sent_ns)
-        else:
+        if not is_there:
             self._lose(1, f"state {notice.number} was overwritten before it was read")
-        self._spare = self._fresh()  # for the next state, when nobody waits for it
+            return
+        is_on_device = isinstance(ring, DeviceRingReader)
+        upload = from_payload if is_on_device else self._uploader.upload
+        batch = upload(payload, self._form.shape)
+        with self._container.pool.helping(serve_on):
+            self._take(batch, notice.stamp_ns, notice.origin, notice.sent_ns)
 
     def _fresh(self) -> tuple[Tensor, Any]:
         """Memory for a state, and the same as the ring sees it: by numpy, or by its address."""

@@ -72,7 +72,8 @@ class WorkerPool:
 
     One worker does the light tasks of all members, one after the other; the others are woken for
     heavy ones only. To hand a light task over costs more, in time and in fights for the
-    interpreter, than to do it.
+    interpreter, than to do it. A thread that brings news may do what follows from them itself;
+    heavy tasks are under way at once in as many threads as there are workers, whoever does them.
 
     Args:
         threads: how many.
@@ -100,7 +101,9 @@ class WorkerPool:
         self._heavy: dict[Member, _Known] = {}
         self._wake_at_ns: dict[Member, int] = {}
         self._light_since_ns = math.inf  # when the light task under way began; infinite: none
-        self._free = 0  # workers that are awake and will soon look for the next task
+        self._free = 0  # threads that are awake and will soon look for the next task
+        self._helpers = 0  # those of them that bring news and may do heavy tasks
+        self._at_heavy = 0  # threads at a heavy task
         self._watched_ns = math.inf  # the deadline that a sleeping worker will wake for
         self._is_stopping = False
         self._of_thread = threading.local()
@@ -108,6 +111,11 @@ class WorkerPool:
             threading.Thread(target=self._work, name=f"worker-{n}", daemon=True)
             for n in range(threads)
         ]
+
+    @property
+    def size(self) -> int:
+        """How many heavy tasks are done at once."""
+        return len(self._threads)
 
     def start(self) -> None:
         """Start the threads."""
@@ -145,7 +153,8 @@ class WorkerPool:
         if known.is_heavy:
             self._light.pop(member, None)
             self._heavy[member] = known
-            self._changed.notify()
+            if not self._helpers and self._at_heavy < len(self._threads):
+                self._changed.notify()
         else:
             self._heavy.pop(member, None)
             self._light[member] = known
@@ -157,32 +166,61 @@ class WorkerPool:
         return time.perf_counter_ns() - self._light_since_ns > _STUCK_NS
 
     @contextmanager
-    def helping(self) -> Iterator[None]:
-        """A thread that brings news does the light tasks that follow from it itself.
+    def helping(self, serve_on: Callable[[], None] | None = None) -> Iterator[None]:
+        """A thread that brings news does what follows from them itself, and then goes on.
 
-        To wake a worker for them would take longer than they do.
+        To wake a worker takes longer than a light task.
+
+        Args:
+            serve_on: lets others bring the next news meanwhile: heavy tasks are done as well.
+                None: these are left to the workers.
         """
+        does_heavy = serve_on is not None
         with self.lock:
             self._free += 1
+            self._helpers += does_heavy
         try:
             yield
         finally:
+            if serve_on is not None:
+                serve_on()
             self._set_threads()
             with torch.inference_mode():
-                while (picked := self._next_light()) is not None:
-                    self._do(*picked)
+                while (picked := self._next_to_help(does_heavy)) is not None:
+                    self._do(*picked, helps=does_heavy)
 
-    def _next_light(self) -> tuple[_Known, Task] | None:
+    def _next_to_help(self, does_heavy: bool) -> tuple[_Known, Task, bool] | None:
         with self.lock:
-            picked = None if self._is_stopping else self._pick(only_light=True)
-            if picked is None:
-                self._free -= 1
-                # Whoever sleeps knows nothing of a deadline that was learned of here.
-                if not self._free and (
-                    self._light or self._heavy or self._next_ns() < self._watched_ns
-                ):
-                    self._changed.notify()
-            return picked
+            picked = None if self._is_stopping else self._pick(does_heavy=does_heavy)
+            if picked is not None:
+                return self._begin(picked, does_heavy)
+            self._free -= 1
+            self._helpers -= does_heavy
+            self._leave_the_rest()
+            return None
+
+    def _begin(self, picked: tuple[_Known, Task], helps: bool) -> tuple[_Known, Task, bool]:
+        """Lock held: this thread begins a task, which is heavy for it whatever is learned later.
+
+        Another thread may change what is known of the member's cost at any time.
+        """
+        is_heavy = picked[0].is_heavy
+        if is_heavy:
+            self._free -= 1
+            self._helpers -= helps
+            self._at_heavy += 1
+        self._leave_the_rest()
+        return (*picked, is_heavy)
+
+    def _leave_the_rest(self) -> None:
+        """Lock held: this thread has taken what it does now; somebody else is needed for more.
+
+        Whoever sleeps knows nothing of a deadline that was learned of since.
+        """
+        if (self._heavy and self._at_heavy < len(self._threads)) or (
+            not self._free and (self._light or self._next_ns() < self._watched_ns)
+        ):
+            self._changed.notify()
 
     def _set_threads(self) -> None:
         """Torch keeps this number for every thread of ours; once in each is enough."""
@@ -192,62 +230,51 @@ class WorkerPool:
 
     def _work(self) -> None:
         self._set_threads()
-        is_free = False
+        with self.lock:
+            self._free += 1
         with torch.inference_mode():
-            while (picked := self._next(is_free)) is not None:
-                known, task, is_free = picked
-                self._do(known, task)
+            while (picked := self._next()) is not None:
+                self._do(*picked)
 
-    def _do(self, known: _Known, task: Task) -> None:
+    def _do(self, known: _Known, task: Task, is_heavy: bool, helps: bool = False) -> None:
         begun_ns = time.perf_counter_ns()
-        is_light = not known.is_heavy
-        if is_light:
+        if not is_heavy:
             self._light_since_ns = begun_ns
         try:
             task()
         except Exception as error:  # a worker must outlive any task
             self._on_failure(error)
-        if is_light:
-            self._light_since_ns = math.inf
         if not isinstance(task, Aside):
             known.add(time.perf_counter_ns() - begun_ns)
-
-    def _next(self, is_free: bool) -> tuple[_Known, Task, bool] | None:
-        """Wait for a task; None: the pool ends.
-
-        Args:
-            is_free: this worker is among the free ones: its last task was light.
-
-        Returns:
-            The task, and whether the worker stays among the free ones: another thread may change
-            what is known of the member's costs at any time, so it is decided once.
-        """
+        if not is_heavy:
+            self._light_since_ns = math.inf
+            return
         with self.lock:
-            self._free += not is_free
+            self._at_heavy -= 1
+            self._free += 1
+            self._helpers += helps
+
+    def _next(self) -> tuple[_Known, Task, bool] | None:
+        """Wait for a task; None: the pool ends. This thread is among the free ones."""
+        with self.lock:
             while (picked := self._pick()) is None:
                 self._free -= 1
                 if self._is_stopping:
                     return None
                 self._changed.wait(self._wait_s())
                 self._free += 1
-            if self._is_stopping:
-                return None
-            is_free = not picked[0].is_heavy
-            self._free -= not is_free
-            # Somebody else watches over deadlines while this one is busy, or shares the work.
-            if self._heavy or not self._free:
-                self._changed.notify()
-            return (*picked, is_free)
+            return None if self._is_stopping else self._begin(picked, helps=False)
 
-    def _pick(self, only_light: bool = False) -> tuple[_Known, Task] | None:
+    def _pick(self, does_heavy: bool = True) -> tuple[_Known, Task] | None:
         """The next task of whoever is ready: a light one, then a heavy one, oldest first."""
         now_ns = self.now_ns()
         if self._wake_at_ns:
             self._wake_due(now_ns)
         # Another worker is at the light tasks, and two would fight; unless it is stuck in one.
-        takes_light = only_light or self._free <= 1 or self._is_light_overdue()
-        for ready, may_take in ((self._light, takes_light), (self._heavy, not only_light)):
-            while ready and may_take:
+        does_light = not does_heavy or self._free <= 1 or self._is_light_overdue()
+        does_heavy = does_heavy and self._at_heavy < len(self._threads)
+        for ready, may_do in ((self._light, does_light), (self._heavy, does_heavy)):
+            while ready and may_do:
                 member = next(iter(ready))
                 known = ready.pop(member)
                 try:

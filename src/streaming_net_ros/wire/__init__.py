@@ -9,7 +9,7 @@ from streaming_net_ros.wire.camera import decode_camera, fit_image, write_rgb8
 from streaming_net_ros.wire.cuda import CudaMemory
 from streaming_net_ros.wire.device_ring import DeviceMemory, DeviceRingReader, DeviceRingWriter
 from streaming_net_ros.wire.fields import read_fields, write_field
-from streaming_net_ros.wire.lines import Lines, Outlet, ask, line_name, say
+from streaming_net_ros.wire.lines import Lines, Outlet, ServeOn, ask, line_name, say
 from streaming_net_ros.wire.notice import (
     Notice,
     pack_notice,
@@ -17,7 +17,7 @@ from streaming_net_ros.wire.notice import (
     read_notice,
     read_progress,
 )
-from streaming_net_ros.wire.ring import RingReader, RingWriter
+from streaming_net_ros.wire.ring import RingReader, RingWriter, Tell
 from streaming_net_ros.wire.stamps import read_stamp_ns, write_stamp_ns
 from streaming_net_ros.wire.state import (
     StateFormat,
@@ -37,8 +37,10 @@ __all__ = [
     "Outlet",
     "RingReader",
     "RingWriter",
+    "ServeOn",
     "StateFormat",
     "StateMessage",
+    "Tell",
     "ask",
     "decode_camera",
     "fit_image",

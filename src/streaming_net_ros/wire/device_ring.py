@@ -16,7 +16,7 @@ import weakref
 from abc import ABC, abstractmethod
 
 from streaming_net_ros.errors import TransportError
-from streaming_net_ros.wire.ring import SequenceReader, SequenceWriter
+from streaming_net_ros.wire.ring import WRITE_S, SequenceReader, SequenceWriter, Tell, tell_nobody
 
 _MAGIC = 0x3156454452544E53  # "SNTRDEV1", little-endian
 _NOTE = struct.Struct("=64s64s")  # handle, UUID
@@ -100,11 +100,12 @@ class DeviceRingWriter(SequenceWriter):
             memory.keep(self._first, self._size)
             raise
 
-    def write(self, address: int) -> int:
+    def write(self, address: int, tell: Tell = tell_nobody) -> int:
         """Put a state into the next slot.
 
         Args:
             address: of its numbers on the device, flat, complete.
+            tell: is told its number once it lies there.
 
         Returns:
             The state's number in this ring: 1, 2, ...
@@ -112,6 +113,7 @@ class DeviceRingWriter(SequenceWriter):
         number, slot = self._begin()
         self._device.copy(self._first + slot * self._stride, address, self.state_bytes)
         self._end(number, slot)
+        tell(number)
         return number
 
     def close(self) -> None:
@@ -151,12 +153,13 @@ class DeviceRingReader(SequenceReader):
         # When the last user is gone: another thread may be in the middle of a copy.
         weakref.finalize(self, memory.close, self._first).atexit = False
 
-    def read(self, number: int, into: int) -> bool:
+    def read(self, number: int, into: int, timeout_s: float = WRITE_S) -> bool:
         """Copy a state out of its slot.
 
         Args:
             number: of the state in this ring, from 1.
             into: address on the device that takes its numbers; of no worth if the answer is False.
+            timeout_s: how long to wait for a state that is being written.
 
         Returns:
             False if the state is not there whole: overwritten, or not yet written.
@@ -164,7 +167,7 @@ class DeviceRingReader(SequenceReader):
         Raises:
             TransportError: the device cannot copy it.
         """
-        if not self._has(number):
+        if not self._comes(number, timeout_s):
             return False
         self._order()
         slot = number % self._slots

@@ -10,7 +10,9 @@ that the other end is gone; and nothing is left to clean up.
 What is lent can only be read. Anybody on the host may ask, as anybody may subscribe to a topic
 (without DDS security; docs/transports.md).
 
-Threads: one of its own serves all lines of a process; it calls back, and must not be kept long.
+Threads: a few of its own serve all lines of a process, each line one at a time. What is called
+back with a packet may have the line served on by the others before it goes on with what follows
+from it: so the thread that brings news can act on them itself, and nobody has to be woken.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import selectors
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -31,8 +33,9 @@ _MAX_TEXT = 1000
 _TIMEOUT_S = 2.0  # a busy process's thread waits for its turn of the interpreter
 _WELCOME, _RING_FOLLOWS = b".", b"ring"
 Lend = Callable[[], int]  # a new descriptor, closed after it was sent; may raise TransportError
-OnSaid = Callable[[str, bytes], None]  # (who, packet)
-OnPacket = Callable[[bytes], None]
+ServeOn = Callable[[], None]  # the line is served by other threads from now on
+OnSaid = Callable[[str, bytes, ServeOn], None]  # (who, packet, ...)
+OnPacket = Callable[[bytes, ServeOn], None]
 OnEnd = Callable[[], None]
 OnFailure = Callable[[BaseException], None]
 
@@ -95,10 +98,10 @@ class Outlet:
                 self._lines = {**self._lines, line: hearer}
             return not self._has_ended
 
-    def said(self, line: socket.socket, packet: bytes) -> None:
+    def said(self, line: socket.socket, packet: bytes, serve_on: ServeOn) -> None:
         """Serving thread: a hearer says something."""
         if self._on_said is not None and line in self._lines:
-            self._on_said(self._lines[line], packet)
+            self._on_said(self._lines[line], packet, serve_on)
 
     def forget(self, line: socket.socket) -> None:
         """Serving thread: a line has ended."""
@@ -117,17 +120,20 @@ class Lines:
     """All lines of one process.
 
     Args:
-        on_failure: called from the serving thread if what it called back raised; it goes on.
+        on_failure: called from a serving thread if what it called back raised; it goes on.
+        threads: that serve.
     """
 
-    def __init__(self, on_failure: OnFailure) -> None:
+    def __init__(self, on_failure: OnFailure, threads: int = 1) -> None:
         self._on_failure = on_failure
-        self._selector = selectors.DefaultSelector()
+        self._thread_count = threads
+        self._epoll = select.epoll()
         self._lock = threading.RLock()
         self._listening: dict[Outlet, socket.socket] = {}
-        self._wake, self._woken = socket.socketpair()
-        self._selector.register(self._woken, selectors.EVENT_READ, self._on_wake)
-        self._thread: threading.Thread | None = None
+        self._served: dict[int, tuple[socket.socket, Callable[[ServeOn], None]]] = {}
+        self._end = os.eventfd(0, os.EFD_CLOEXEC)
+        self._epoll.register(self._end, select.EPOLLIN)  # for all threads, and it stays
+        self._threads: list[threading.Thread] = []
         self._is_ending = False
 
     def offer(self, name: str, lend: Lend | None = None, on_said: OnSaid | None = None) -> Outlet:
@@ -135,8 +141,8 @@ class Lines:
 
         Args:
             name: from ``line_name``.
-            lend: gives what is lent to whoever connects; called in the serving thread.
-            on_said: is told what they say; called in the serving thread.
+            lend: gives what is lent to whoever connects; called in a serving thread.
+            on_said: is told what they say; called in a serving thread.
 
         Raises:
             TransportError: the name is taken by another process, or there are no such names.
@@ -153,7 +159,7 @@ class Lines:
             ) from None
         outlet = Outlet(lend, on_said)
         self._listening[outlet] = listening
-        self._serve(listening, lambda: self._on_asked(outlet, listening))
+        self._serve(listening, lambda serve_on: self._on_asked(outlet, listening))
         return outlet
 
     def withdraw(self, outlet: Outlet) -> None:
@@ -165,8 +171,8 @@ class Lines:
                 self._close(line)
 
     def hear(self, line: socket.socket, on_packet: OnPacket, on_end: OnEnd) -> None:
-        """Serve a line that ``ask`` gave. Both are called in the serving thread."""
-        self._serve(line, lambda: self._on_packet(line, on_packet, on_end))
+        """Serve a line that ``ask`` gave. Both are called in a serving thread."""
+        self._serve(line, lambda serve_on: self._on_packet(line, on_packet, on_end, serve_on))
 
     def hang_up(self, line: socket.socket) -> None:
         """End a line that is heard. Nothing more is called."""
@@ -174,52 +180,66 @@ class Lines:
             self._close(line)
 
     def close(self) -> None:
-        """End all lines and the thread; once more does nothing."""
+        """End all lines and the threads; once more does nothing."""
         if self._is_ending:
             return
         self._is_ending = True
-        with contextlib.suppress(OSError):
-            self._wake.send(b"!")
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(_TIMEOUT_S)
+        os.eventfd_write(self._end, 1)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(_TIMEOUT_S)
         with self._lock:
             for outlet in list(self._listening):
                 self.withdraw(outlet)
-            for key in list(self._selector.get_map().values()):
-                self._close(key.fileobj)
-            self._wake.close()
-            self._selector.close()
+            for line, _ in list(self._served.values()):
+                self._close(line)
+            self._epoll.close()
+            os.close(self._end)
 
-    # --- the serving thread ------------------------------------------------------------------
+    # --- the serving threads -----------------------------------------------------------------
 
-    def _serve(self, line: socket.socket, on_ready: Callable[[], None]) -> None:
+    def _serve(self, line: socket.socket, on_ready: Callable[[ServeOn], None]) -> None:
         line.setblocking(False)
         with self._lock:
-            self._selector.register(line, selectors.EVENT_READ, on_ready)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
-                self._thread.start()
-        self._wake.send(b"!")
+            self._served[line.fileno()] = line, on_ready
+            # One shot: no other thread is told of this line until it is served on.
+            self._epoll.register(line, select.EPOLLIN | select.EPOLLONESHOT)
+            while len(self._threads) < self._thread_count:
+                thread = threading.Thread(target=self._run, name="lines", daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _run(self) -> None:
         while not self._is_ending:
-            for key, _ in self._selector.select():
-                try:
-                    key.data()
-                except OSError:
-                    pass  # it was closed meanwhile
-                except Exception as error:  # all other lines are served by this thread too
-                    self._on_failure(error)
+            for descriptor, _ in self._epoll.poll(maxevents=1):
+                if (served := self._served.get(descriptor)) is not None:
+                    self._serve_once(*served)
 
-    def _on_wake(self) -> None:
-        self._woken.recv(64)
+    def _serve_once(self, line: socket.socket, on_ready: Callable[[ServeOn], None]) -> None:
+        is_served = False
+
+        def serve_on() -> None:
+            nonlocal is_served
+            if not is_served:
+                is_served = True
+                with contextlib.suppress(OSError, ValueError):  # it has ended
+                    self._epoll.modify(line, select.EPOLLIN | select.EPOLLONESHOT)
+
+        try:
+            on_ready(serve_on)
+        except OSError:
+            pass  # it was closed meanwhile
+        except Exception as error:  # all other lines are served by this thread too
+            self._on_failure(error)
+        finally:
+            serve_on()
 
     def _on_asked(self, outlet: Outlet, listening: socket.socket) -> None:
         """Whoever connects is heard when he says something: who does not costs nobody time."""
         line, _ = listening.accept()
-        self._serve(line, lambda: self._on_said(outlet, line))
+        self._serve(line, lambda serve_on: self._on_said(outlet, line, serve_on))
 
-    def _on_said(self, outlet: Outlet, line: socket.socket) -> None:
+    def _on_said(self, outlet: Outlet, line: socket.socket, serve_on: ServeOn) -> None:
         """A hearer says who he is, then what he has to say; nothing is the end of a line."""
         said = self._received(line)
         if not said:
@@ -232,11 +252,13 @@ class Lines:
                 if not is_served:
                     self.hang_up(line)
         else:
-            outlet.said(line, said)
+            outlet.said(line, said, serve_on)
 
-    def _on_packet(self, line: socket.socket, on_packet: OnPacket, on_end: OnEnd) -> None:
+    def _on_packet(
+        self, line: socket.socket, on_packet: OnPacket, on_end: OnEnd, serve_on: ServeOn
+    ) -> None:
         if packet := self._received(line):
-            on_packet(packet)
+            on_packet(packet, serve_on)
         else:
             on_end()
 
@@ -252,8 +274,10 @@ class Lines:
         return packet
 
     def _close(self, line: Any) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(line)
+        served = self._served.get(line.fileno())
+        if served is not None and served[0] is line:
+            del self._served[line.fileno()]
+            self._epoll.unregister(line)
         line.close()
 
 

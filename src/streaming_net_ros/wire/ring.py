@@ -6,7 +6,8 @@ Readers get its descriptor over a socket (``wire.lines``) and map it read-only.
 
 Each slot has a sequence number (a seqlock): state ``n`` lies in slot ``n % slots``, whose sequence
 is ``2 n - 1`` while it is written and ``2 n`` from then on. A reader copies the slot out between
-two looks at the sequence; if either is not ``2 n``, what was copied is not used.
+two looks at the sequence; if either is not ``2 n``, what was copied is not used. Readers are told
+of a state before it is written, and wake up meanwhile: one that is early waits for the sequence.
 
 ``SequenceWriter`` and ``SequenceReader`` are that alone, wherever the slots lie (``device_ring``:
 in the memory of a GPU); ``RingWriter`` and ``RingReader`` have them in the same memory.
@@ -19,6 +20,8 @@ import fcntl
 import mmap
 import os
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +35,14 @@ _NOTE_AT, NOTE_BYTES = 64, 256  # what a ring says of itself besides, in the hea
 _PAGE = mmap.PAGESIZE
 _LINE = 64  # bytes of a cache line: a sequence number has one of its own
 _SEAL_FUTURE_WRITE = 0x10  # Linux 5.1; Python 3.11 does not name it
+_LOOK_S = 20e-6  # a copy of 1 MiB takes ten times as long
+WRITE_S = 0.2  # how long a writer may take that is there
+Tell = Callable[[int], None]  # (number of a state)
 _REMEDY = "start all nodes with one network file and one version of the package"
+
+
+def tell_nobody(number: int) -> None:
+    """Of a state."""
 
 
 class Sequences:
@@ -137,16 +147,18 @@ class RingWriter(SequenceWriter):
     def __init__(self, slots: int, state_bytes: int) -> None:
         super().__init__(slots, state_bytes, state_bytes)
 
-    def write(self, payload: NDArray[Any]) -> int:
+    def write(self, payload: NDArray[Any], tell: Tell = tell_nobody) -> int:
         """Put a state into the next slot.
 
         Args:
             payload: its numbers, flat and contiguous.
+            tell: is told its number before it is copied: readers wake up meanwhile.
 
         Returns:
             The state's number in this ring: 1, 2, ...
         """
         number, slot = self._begin()
+        tell(number)
         np.copyto(self._cells[slot], payload.view(np.uint8))
         self._end(number, slot)
         return number
@@ -191,6 +203,16 @@ class SequenceReader(Sequences):
         # 0 is of a slot never written
         return number >= 1 and bool(self._sequences[number % self._slots] == 2 * number)
 
+    def _comes(self, number: int, timeout_s: float) -> bool:
+        """Does it, once its writer has written it? One that was killed at it never does."""
+        end_s = 0.0
+        while self._sequences[number % self._slots] == 2 * number - 1:
+            end_s = end_s or time.monotonic() + timeout_s
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(_LOOK_S)
+        return self._has(number)
+
 
 class RingReader(SequenceReader):
     """The reading side.
@@ -206,17 +228,18 @@ class RingReader(SequenceReader):
     def __init__(self, descriptor: int, state_bytes: int) -> None:
         super().__init__(descriptor, state_bytes, state_bytes)
 
-    def read(self, number: int, into: NDArray[Any]) -> bool:
+    def read(self, number: int, into: NDArray[Any], timeout_s: float = WRITE_S) -> bool:
         """Copy a state out of its slot.
 
         Args:
             number: of the state in this ring, from 1.
             into: takes its numbers, flat and contiguous; of no worth if the answer is False.
+            timeout_s: how long to wait for a state that is being written.
 
         Returns:
             False if the state is not there whole: overwritten, or not yet written.
         """
-        if not self._has(number):
+        if not self._comes(number, timeout_s):
             return False
         self._order()
         np.copyto(into.view(np.uint8), self._cells[number % self._slots])
