@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -319,6 +320,38 @@ def test_a_deadline_counts_by_the_clock_of_the_pool():
         assert not met.is_set()
         clock.ns = 10**15
         assert met.wait(WAIT_S) and waiting.asked == asked + 1
+
+
+# --- threads ----------------------------------------------------------------------------------
+
+
+def test_whoever_does_tasks_does_them_in_inference_mode_on_so_many_torch_threads():
+    """Grad mode and thread count are a thread's own: its tasks rely on them."""
+    before, done = torch.get_num_threads(), queue.Queue()
+
+    def task():
+        done.put((torch.is_inference_mode_enabled(), torch.get_num_threads()))
+
+    with a_pool(1) as pool:
+        pool.start()
+        member = Worked(pool)
+        for _ in range(2):  # the first task leaves the thread as it was
+            member.give(member.then_wake(task))
+            assert done.get(timeout=WAIT_S) == (True, 1)
+
+        def help_out():
+            pool.prepare_thread()
+            for _ in range(2):
+                with pool.helping():
+                    member.cost(LIGHT_NS)
+                    member.give(member.then_wake(task))
+
+        helps = threading.Thread(target=help_out)
+        helps.start()
+        for _ in range(2):
+            assert done.get(timeout=WAIT_S) == (True, 1)
+        helps.join(WAIT_S)
+    assert torch.get_num_threads() == before and not torch.is_inference_mode_enabled()
 
 
 # --- bookkeeping ------------------------------------------------------------------------------

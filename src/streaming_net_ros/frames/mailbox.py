@@ -30,7 +30,6 @@ from enum import Enum
 from typing import Generic, NamedTuple
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.frames.grid import FrameGrid
 from streaming_net_ros.frames.lesion import Lesion, Lesions
 from streaming_net_ros.frames.origin import Origin, origin_of
 from streaming_net_ros.frames.rule import Deadline, FiringRule
@@ -115,6 +114,10 @@ class Mailbox(Generic[State]):
         self.silences = 0
         self._run: Running[State] = self._fresh()
         self._others = tuple(name for name in rule.delays if name != rule.group)
+        deadlines = [(rule.deadlines or {}).get(name) for name in self._others]
+        self._others_deadlines = tuple(at for at in deadlines if at is not None)
+        self._period_ns = self._others_deadlines[0].grid.period_ns if self._others_deadlines else 0
+        self._wait_ns = max((at.wait_ns for at in self._others_deadlines), default=0)
         self._in_flight: tuple[Job[State], Running[State]] | None = None
         self._now_ns = 0
 
@@ -232,7 +235,7 @@ class Mailbox(Generic[State]):
         """Realtime: when ``next_job`` should be asked again even if nothing arrives."""
         if self.rule.deadlines is None or self._run.next is None or self._in_flight is not None:
             return None
-        times = [at.at_ns(self._run.next) for at in self._others_deadlines()]
+        times = [at.at_ns(self._run.next) for at in self._others_deadlines]
         return min((time for time in times if time > self._now_ns), default=max(times))
 
     def is_wanted(self, job: Job[State], now_ns: int) -> bool:
@@ -302,7 +305,7 @@ class Mailbox(Generic[State]):
 
     def _notice(self, now_ns: int) -> None:
         """Realtime: what was known before a jump back of time is worth nothing after it."""
-        if now_ns < self._now_ns - self._grid.period_ns:
+        if now_ns < self._now_ns - self._period_ns:
             self._run = self._fresh()
             self.lesions.forget()
             self.jumps += 1
@@ -453,7 +456,7 @@ class Mailbox(Generic[State]):
         late_ns = self._now_ns - self._deadline_ns(frame)
         if late_ns < 0:
             return
-        newest = frame + late_ns // self._grid.period_ns  # its deadline has passed as well
+        newest = frame + late_ns // self._period_ns  # its deadline has passed as well
         boxes = [self._run.sources[name] for name in self._others]
         told = max((box.newest + box.delay for box in boxes if box.newest is not None), default=0)
         newest = next(
@@ -473,16 +476,9 @@ class Mailbox(Generic[State]):
         assert self.rule.deadlines is not None
         return self.rule.deadlines
 
-    def _others_deadlines(self) -> list[Deadline]:
-        return [self._deadlines[name] for name in self._others]
-
     def _deadline_ns(self, frame: int) -> int:
         """Realtime: when a frame waits for nobody any more."""
-        return max(deadline.at_ns(frame) for deadline in self._others_deadlines())
-
-    @property
-    def _grid(self) -> FrameGrid:
-        return self._others_deadlines()[0].grid
+        return frame * self._period_ns + self._wait_ns
 
     def _first_frame(self, source: str) -> int:
         return (self._run.start or 0) + self.rule.first_frames[source]
@@ -498,6 +494,6 @@ class Mailbox(Generic[State]):
             return
         is_realtime = self.rule.deadlines is not None
         if is_realtime and (late_ns := self._now_ns - self._deadline_ns(due)) >= 0:
-            due += late_ns // self._grid.period_ns  # however long a job takes: these are skipped
+            due += late_ns // self._period_ns  # however long a job takes: these are skipped
         for box in self._run.sources.values():
             box.forget_before(due - box.delay, keep_one=is_realtime)

@@ -217,6 +217,7 @@ class Container:
         return Lines(
             lambda error: self.fail_with(error, "a state could not be taken in"),
             self.pool.size + 1,  # one listens, however many do what follows from the news
+            self.pool.prepare_thread,
         )
 
     def tell_ledger_of(self, group: str, used: Tuned) -> None:

@@ -1,7 +1,8 @@
 """What feeds a run: images and vectors of a recording, video or camera, published as topics.
 
 Lockstep: the player waits; at most a few images are under way that the frame source has not yet
-numbered (whoever hears ``frames`` tells). Realtime: messages leave at the pace of their stamps.
+numbered (whoever hears ``frames`` tells), and more leave once half of them are, so that it is not
+woken for each. Realtime: messages leave at the pace of their stamps.
 One thread publishes.
 """
 
@@ -112,7 +113,8 @@ class Player(Node):
         """Images up to this capture time have been numbered, or refused."""
         with self._changed:
             self._unnumbered = [stamp for stamp in self._unnumbered if stamp > captured_ns]
-            self._changed.notify_all()
+            if len(self._unnumbered) <= _AHEAD_IMAGES // 2:
+                self._changed.notify_all()
 
     def _play(self) -> None:
         try:

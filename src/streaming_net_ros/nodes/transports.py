@@ -209,6 +209,7 @@ class StateHearer:
         self._ring: RingReader | DeviceRingReader | None = None
         self._is_of_group = source in container.rules  # an input is taken up from the host
         self._device_reason = ""  # why not by the memory of the GPU, if that was tried
+        self._spare: list[tuple[Tensor, Any]] = []  # for the next state, made while nobody waits
         self._states: Subscription | None = None
         self._no_messages_until_s = self._no_question_until_s = 0.0
         self._newest = 0  # number of the newest state of this ring that was told of
@@ -303,6 +304,7 @@ class StateHearer:
             return False
         self._newest = 0
         self._line, self._ring = given
+        self._spare = [self._fresh()]
         self.reason, self.is_fallback = self._device_reason, bool(self._device_reason)
         self._container.lines.hear(self._line, self._on_notice, self._on_end)
         return True
@@ -379,7 +381,8 @@ class StateHearer:
             missed = notice.number - self._newest - 1
             self._lose(missed, f"{missed} states before state {notice.number} were missed")
         self._newest = notice.number
-        payload, numbers = self._fresh()
+        spare = self._spare
+        payload, numbers = spare.pop() if spare else self._fresh()
         try:
             is_there = ring.read(notice.number, numbers, self._container.patience_s)
         except TransportError as error:  # of the device: the lines' thread looks for another way
@@ -394,6 +397,8 @@ class StateHearer:
         batch = upload(payload, self._form.shape)
         with self._container.pool.helping(serve_on):
             self._take(batch, notice.stamp_ns, notice.origin, notice.sent_ns)
+        if not spare:  # and another thread has not made one meanwhile
+            spare.append(self._fresh())
 
     def _fresh(self) -> tuple[Tensor, Any]:
         """Memory for a state, and the same as the ring sees it: by numpy, or by its address."""

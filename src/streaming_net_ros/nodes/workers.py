@@ -169,7 +169,7 @@ class WorkerPool:
     def helping(self, serve_on: Callable[[], None] | None = None) -> Iterator[None]:
         """A thread that brings news does what follows from them itself, and then goes on.
 
-        To wake a worker takes longer than a light task.
+        It must have been prepared for tasks (``prepare_thread``). To wake a worker takes longer than a light task.
 
         Args:
             serve_on: lets others bring the next news meanwhile: heavy tasks are done as well.
@@ -184,10 +184,8 @@ class WorkerPool:
         finally:
             if serve_on is not None:
                 serve_on()
-            self._set_threads()
-            with torch.inference_mode():
-                while (picked := self._next_to_help(does_heavy)) is not None:
-                    self._do(*picked, helps=does_heavy)
+            while (picked := self._next_to_help(does_heavy)) is not None:
+                self._do(*picked, helps=does_heavy)
 
     def _next_to_help(self, does_heavy: bool) -> tuple[_Known, Task, bool] | None:
         with self.lock:
@@ -222,19 +220,19 @@ class WorkerPool:
         ):
             self._changed.notify()
 
-    def _set_threads(self) -> None:
-        """Torch keeps this number for every thread of ours; once in each is enough."""
-        if not hasattr(self._of_thread, "is_set"):
-            torch.set_num_threads(self._torch_threads)
-            self._of_thread.is_set = True
+    def prepare_thread(self) -> None:
+        """This thread will do tasks, and nothing else."""
+        torch.set_num_threads(self._torch_threads)  # torch keeps one number for every thread
+        # And one mode, which to enter for each task takes time; it lasts as long as it is kept.
+        self._of_thread.mode = torch.inference_mode()
+        self._of_thread.mode.__enter__()
 
     def _work(self) -> None:
-        self._set_threads()
+        self.prepare_thread()
         with self.lock:
             self._free += 1
-        with torch.inference_mode():
-            while (picked := self._next()) is not None:
-                self._do(*picked)
+        while (picked := self._next()) is not None:
+            self._do(*picked)
 
     def _do(self, known: _Known, task: Task, is_heavy: bool, helps: bool = False) -> None:
         begun_ns = time.perf_counter_ns()

@@ -122,10 +122,17 @@ class Lines:
     Args:
         on_failure: called from a serving thread if what it called back raised; it goes on.
         threads: that serve.
+        prepare: called in each of them before it serves.
     """
 
-    def __init__(self, on_failure: OnFailure, threads: int = 1) -> None:
+    def __init__(
+        self,
+        on_failure: OnFailure,
+        threads: int = 1,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         self._on_failure = on_failure
+        self._prepare = prepare
         self._thread_count = threads
         self._epoll = select.epoll()
         self._lock = threading.RLock()
@@ -210,6 +217,7 @@ class Lines:
                 thread.start()
 
     def _run(self) -> None:
+        self._prepare()
         while not self._is_ending:
             for descriptor, _ in self._epoll.poll(maxevents=1):
                 if (served := self._served.get(descriptor)) is not None:
