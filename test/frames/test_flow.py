@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from strategies import network, rollouts
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.frames import FlowWindow, Mailbox, firing_rules
+from streaming_net_ros.frames import FlowWindow, Mailbox, firing_rules, who_tells
 from streaming_net_ros.theory import first_frames, streaming
 
 
@@ -41,6 +41,45 @@ def test_any_window_lets_every_run_through_and_bounds_what_waits(rollout, size, 
             for name, source in box._run.sources.items():
                 ahead = max(0, first_frames(rollout)[name] + source.delay)
                 assert len(source.states) <= size + longest + ahead, (group, name)
+
+
+@given(rollouts(max_groups=5), st.randoms(use_true_random=False))
+def test_the_slowest_group_is_among_those_that_tell_every_frame(rollout, random):
+    """Whatever the order in which groups compute: the others' progress follows from theirs."""
+    first, tellers = first_frames(rollout), who_tells(rollout)
+    boxes = {name: Mailbox(rule) for name, rule in firing_rules(rollout).items()}
+    done = dict.fromkeys(rollout.graph.groups, -1)
+    told, all_told = FlowWindow(rollout, 50), FlowWindow(rollout, 50)
+    all_told._tellers = frozenset(done)
+    for frame in range(8):
+        for window in (told, all_told):
+            window.fed(frame)
+        for node in rollout.graph.inputs:
+            for edge in rollout.graph.edges_out_of(node):
+                boxes[edge.target].arrive(node, frame, frame)
+    for _ in range(60):
+        group = random.choice(list(done))
+        if (job := boxes[group].next_job()) is None:
+            continue
+        for edge in rollout.graph.edges_out_of(group):
+            if edge.target != group:
+                boxes[edge.target].arrive(group, job.frame, job.frame)
+        boxes[group].finish(job.frame, job.frame)
+        done[group] = job.frame - first[group]
+        all_told.finished(group, job.frame)
+        if group in tellers:  # of the others, nothing is known
+            told.finished(group, job.frame)
+        assert min(done[teller] for teller in tellers) == min(done.values())
+        assert told.is_drained == all_told.is_drained
+        assert [told.may_feed(n) for n in (40, 50, 60)] == [
+            all_told.may_feed(n) for n in (40, 50, 60)
+        ]
+
+
+def test_of_a_chain_only_the_last_tells_and_with_a_skip_path_who_is_behind_it():
+    assert who_tells(streaming(network("image>a a>b b>c"))) == {"c"}
+    # c has its first state by the skip path: it tells nothing of how far b is.
+    assert who_tells(streaming(network("image>a a>b b>c a>c"))) == {"b", "c"}
 
 
 def test_a_drained_run_has_nothing_outstanding():

@@ -7,7 +7,7 @@ thread, and every "now" is handed in, so that each law can be tested with an inv
 ``virtual`` plays whole networks in such a time. Imported by ``network`` and ``nodes``.
 """
 
-from streaming_net_ros.frames.flow import FlowWindow
+from streaming_net_ros.frames.flow import FlowWindow, who_tells
 from streaming_net_ros.frames.grid import FrameGrid
 from streaming_net_ros.frames.guard import Limits, OutputGuard, Verdict
 from streaming_net_ros.frames.intake import Companion, Fed, Intake, Offer
@@ -59,4 +59,5 @@ __all__ = [
     "firing_rules",
     "origin_of",
     "quantile",
+    "who_tells",
 ]

@@ -3,12 +3,32 @@
 The source owns one window. Groups report the frames that they have finished (topic ``progress``);
 an image may be fed while no group has more than ``size`` images still to work through. With a
 window as long as the network is deep, every group has work while no queue grows without bound.
+
+Not all groups need to report every frame: who has finished a frame has heard its sources, so these
+are as far (``who_tells``).
 """
 
 from __future__ import annotations
 
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.theory import Rollout, first_frames
+
+
+def who_tells(rollout: Rollout) -> frozenset[str]:
+    """Groups whose progress does not follow from that of a group that hears them.
+
+    Group ``u`` has worked through the image of frame ``t`` when it has finished frame
+    ``t + first(u)``. Let ``v`` hear it, on a shortest path: ``first(v) = first(u) + delay``. What
+    ``v`` has finished, frame ``t + first(v)``, needs frame ``t + first(u)`` of ``u``: so ``u`` has
+    worked through every image that ``v`` has, and the slowest group is among the others.
+    """
+    first = first_frames(rollout)
+    follows = {
+        edge.source
+        for edge in rollout.graph.edges
+        if first[edge.target] == first[edge.source] + rollout.delay(edge.source, edge.target)
+    }
+    return frozenset(rollout.graph.groups) - follows
 
 
 class FlowWindow:
@@ -35,7 +55,8 @@ class FlowWindow:
         self._rollout = rollout
         self._first_frames = first_frames(rollout)
         self._done: dict[str, int] = {}  # newest image that a group has worked through
-        self._slowest = 0  # the least of these
+        self._tellers = who_tells(rollout)
+        self._slowest = 0  # the least of these: no group is further behind
         self._newest: int | None = None
         self._first_image = 0
 
@@ -63,6 +84,8 @@ class FlowWindow:
     def finished(self, group: str, frame: int) -> bool:
         """``group`` has finished ``frame``; unknown groups and old news are ignored.
 
+        Those that need not tell every frame may tell of one now and then.
+
         Returns:
             True if this has moved the window: the slowest group is further than before.
         """
@@ -71,9 +94,9 @@ class FlowWindow:
         if before is None or image <= before:
             return False
         self._done[group] = image
-        if before > self._slowest:
+        if before > self._slowest or group not in self._tellers:
             return False
-        slowest = min(self._done.values())
+        slowest = min(self._done[teller] for teller in self._tellers)
         has_moved, self._slowest = slowest > self._slowest, slowest
         return has_moved
 
@@ -84,7 +107,7 @@ class FlowWindow:
     @property
     def is_drained(self) -> bool:
         """True if every group has worked through every image that was fed."""
-        return self._newest is None or all(d >= self._newest for d in self._done.values())
+        return self._newest is None or self._slowest >= self._newest
 
     def stalled(self) -> dict[str, int]:
         """The groups that have all inputs of their next frame and have not finished it: the frame.

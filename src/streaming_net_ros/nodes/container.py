@@ -22,6 +22,7 @@ from streaming_net_ros.frames import Origin
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.collector import Collector
+from streaming_net_ros.nodes.cores import leave_others_their_cores
 from streaming_net_ros.nodes.diagnostics import diagnostic_array
 from streaming_net_ros.nodes.host import Host, has_ended
 from streaming_net_ros.nodes.memory import keep_memory
@@ -389,6 +390,8 @@ def run(host: Host, node: Node, settings: Settings, since_s: float) -> None:
     Raises:
         StreamingNetError: why it ended, if it was not asked to.
     """
+    if settings.mode == "lockstep":
+        leave_others_their_cores()
     container = Container(node, settings)
     wait_for_discovery(host, since_s)
     if host.is_asked_to_end:

@@ -30,7 +30,7 @@ Payload_contra = TypeVar("Payload_contra", contravariant=True)
 class LentRing(Protocol[Payload_contra]):
     """A ring as it is written."""
 
-    def write(self, payload: Payload_contra, /, tell: Tell) -> int:
+    def write(self, payload: Payload_contra, /, tell: Tell = ...) -> int:
         """Put a state into the next slot; its number, which is told when readers may come."""
 
     def descriptor(self) -> int:
@@ -80,14 +80,19 @@ class Loan(Generic[Payload_contra]):
         def tell(number: int) -> None:
             self._outlet.send(pack_notice(Notice(number, stamp_ns, origin, sent_ns)))
 
+        # At full speed a hearer that comes early only takes the core away from who still copies.
+        is_early = sent_ns is not None
+
         # A job of before a reset may still be at it, and `close` comes any time.
         with self._lock:
             if self._ring is None:
                 return
             if payload is None:
                 tell(0)
-            else:
+            elif is_early:
                 self._ring.write(payload, tell=tell)
+            else:
+                tell(self._ring.write(payload))
 
     def close(self) -> None:
         """Lend no more."""

@@ -9,6 +9,7 @@ a task of its own; of one group, one at a time, in the order of frames.
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -22,7 +23,7 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from streaming_net_ros.errors import TransportError
-from streaming_net_ros.frames import Arrival, FrameTally, Job
+from streaming_net_ros.frames import Arrival, FrameTally, Job, who_tells
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network.measured import edge_name, group_name, measured_names
 from streaming_net_ros.nodes import topics
@@ -35,6 +36,9 @@ from streaming_net_ros.wire import ask, pack_progress, say, write_stamp_ns
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
+
+
+_TOLD_PER_LIMIT = 4  # before the watchdog would call a group silent
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,18 @@ def inputs_at(job: Job[Tensor], group: str, now_ns: int) -> Inputs:
         {source: now_ns - given.arrived_ns for source, given in others if not given.is_held},
         {source: now_ns - given.origin.since_ns for source, given in others},
     )
+
+
+def _tells_every_ns(container: Container, group: str) -> float:
+    """How much further a group must be to tell the frame source again over its line.
+
+    In lockstep the flow of images follows from some groups alone, which tell every frame. In
+    realtime only the watchdog asks who is alive.
+    """
+    if container.settings.mode == "lockstep":
+        return 0 if group in who_tells(container.rollout) else math.inf
+    limit_frames = container.settings.watchdog_periods / _TOLD_PER_LIMIT
+    return limit_frames * container.grid.period_ns
 
 
 class Telling:
@@ -93,6 +109,8 @@ class Telling:
         self._untold: deque[Task] = deque()
         self._is_at_it = False
         self._line: socket.socket | None = None
+        self._tells_every_ns = _tells_every_ns(container, name)
+        self._finished_ns = self._said_ns = topics.READY_NS  # newest frame, and newest on the line
         self._no_question_until_s = 0.0
         self._at_it = threading.Lock()
         self._is_released = False
@@ -103,6 +121,7 @@ class Telling:
         self._tally = tally
         self._untold = deque()
         self._is_at_it = False
+        self._finished_ns = self._said_ns = topics.READY_NS
         self._hears_progress.reset()
 
     def release(self) -> None:
@@ -126,9 +145,8 @@ class Telling:
         for source, wait_ns in inputs.waits_ns.items():
             self._tally.edges[source].wait.add(wait_ns)
         self._tally.record(job, done_ns, work_ns)
-        stamp_ns = self._container.grid.stamp_ns(job.frame)
-        # The frame source may be on the line before the topic has found it.
-        if self._line is not None or self._hears_progress or self.debug.is_heard:
+        self._finished_ns = stamp_ns = self._container.grid.stamp_ns(job.frame)
+        if self._is_due(stamp_ns) or self._is_topic_heard or self.debug.is_heard:
             numbers = self._numbers(job, inputs, work_ns) if self.debug.is_heard else {}
             self._untold.append(Aside(self._tell, stamp_ns, numbers, self._untold))
         if self._looked_at.take(batch, stamp_ns, job.origin):
@@ -144,6 +162,9 @@ class Telling:
     def look(self) -> None:
         """Executor thread: show what waits, and get a line to the frame source of this host."""
         self._looked_at.look()
+        # Whoever need not tell every frame is still known when the run stands still.
+        if self._finished_ns > self._said_ns:
+            self._say(self._finished_ns)
         is_wanted = self._line is None and self._container.may_have_line_to(FRAME_SOURCE)
         if not is_wanted or time.monotonic() < self._no_question_until_s:
             return
@@ -164,12 +185,32 @@ class Telling:
         The frame source is told over a line where there is one; it subscribes all the same, and
         counts as one subscription less.
         """
-        line = self._line
-        is_said = line is not None and say(line, pack_progress(stamp_ns))
+        is_said = self._line is not None and (not self._is_due(stamp_ns) or self._say(stamp_ns))
         if self._hears_progress.count > is_said:
             message = Header(frame_id=self._name)
             write_stamp_ns(message.stamp, stamp_ns)
             self._progress.publish(message)
+
+    @property
+    def _is_topic_heard(self) -> bool:
+        """Does somebody hear the topic who is not told over the line?"""
+        return self._hears_progress.count > (self._line is not None)
+
+    def _is_due(self, stamp_ns: int) -> bool:
+        """Is the frame source to be told of this frame at once, over the line?"""
+        if self._line is None:
+            return False
+        # Also of one that is earlier: time has jumped back.
+        return topics.READY_NS in (self._said_ns, stamp_ns) or not (
+            0 <= stamp_ns - self._said_ns < self._tells_every_ns
+        )
+
+    def _say(self, stamp_ns: int) -> bool:
+        line = self._line
+        if line is None or not say(line, pack_progress(stamp_ns)):
+            return False
+        self._said_ns = stamp_ns
+        return True
 
     def _on_end(self) -> None:
         """The lines' thread: the frame source is gone."""

@@ -169,7 +169,8 @@ class WorkerPool:
     def helping(self, serve_on: Callable[[], None] | None = None) -> Iterator[None]:
         """A thread that brings news does what follows from them itself, and then goes on.
 
-        It must have been prepared for tasks (``prepare_thread``). To wake a worker takes longer than a light task.
+        It must have been prepared for tasks (``prepare_thread``). To wake a worker takes longer
+        than a light task.
 
         Args:
             serve_on: lets others bring the next news meanwhile: heavy tasks are done as well.
