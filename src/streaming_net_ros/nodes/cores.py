@@ -1,8 +1,8 @@
 """How a process shares the cores with others.
 
-In lockstep nobody waits for a single answer: whoever computes should go on. Usually a process that
-is woken by a state takes the core of the one that has just sent it, in the midst of its frame; with
-more processes than cores, the caches are then filled anew several times a frame.
+In lockstep nobody waits for a single answer: whoever computes should go on. Usually a process
+that is woken by a state takes the core of the one that has just sent it, in the midst of its
+frame; with more processes than cores, caches are then filled anew several times a frame.
 """
 
 from __future__ import annotations
