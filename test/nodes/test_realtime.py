@@ -213,3 +213,31 @@ def test_ros_time_that_jumps_back_begins_anew_and_is_told(tiny_path, namespace):
             assert robot.hears(heard + 1), frame
         assert member(container, "frame_source").health().values["clock_jumps"] != "0"
         assert member(container, "stem").health().values["clock_jumps"] == "1"
+
+
+def test_who_looks_on_gets_a_state_when_the_network_is_at_rest(tiny_path, namespace):
+    """Half a period after its frame: here ROS time stands still until then."""
+    from sensor_msgs.msg import Image
+
+    from streaming_net_ros.nodes import topics
+
+    with played(tiny_path, namespace) as (container, robot, tick):
+        shown = []
+        for node in ("image", "stem"):
+            topic = topics.throttled(node)
+            robot.node.create_subscription(Image, topic, shown.append, topics.LOOKED_AT)
+            assert robot.host.spin(lambda t=topic: robot.node.count_publishers(t) > 0, 10)
+        stem, source = member(container, "stem"), member(container, "frame_source")
+        all_shown = [stem._telling.looked_at, source._looked_at["image"]]
+        assert robot.host.spin(lambda: all(one._is_looked_at for one in all_shown), 10)
+        tick(0)
+        robot.look()
+        assert robot.hears(1)  # the frame has gone through the whole network
+        assert robot.host.spin(lambda: all(one.wake_at_ns() for one in all_shown), 10)
+        assert {one.wake_at_ns() - container.pool.now_ns() for one in all_shown} == {
+            PERIOD_NS // 2
+        }
+        robot.host.spin(lambda: False, 0.3)
+        assert not shown
+        tick(1)
+        assert robot.host.spin(lambda: len(shown) == 2, 10)

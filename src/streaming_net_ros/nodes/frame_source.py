@@ -37,7 +37,7 @@ from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.throttled import Throttle, Throttled
 from streaming_net_ros.nodes.transports import StateSender
 from streaming_net_ros.nodes.watchdog import Watchdog
-from streaming_net_ros.nodes.workers import Task
+from streaming_net_ros.nodes.workers import Task, earliest
 from streaming_net_ros.wire import Outlet, ServeOn, read_progress, read_stamp_ns, write_stamp_ns
 
 if TYPE_CHECKING:
@@ -241,7 +241,13 @@ class FrameSource(MemberNode):
     # --- feeding (worker) --------------------------------------------------------------------
 
     def next_task(self, now_ns: int) -> Task | None:
-        """Feed the next image, if it may be fed now."""
+        """Feed the next image, if it may be fed now; otherwise show one to those who look on."""
+        if (feed := self._next_feed(now_ns)) is not None:
+            return feed
+        shown = (looked_at.next_task(now_ns) for looked_at in self._looked_at.values())
+        return next((task for task in shown if task is not None), None)
+
+    def _next_feed(self, now_ns: int) -> Task | None:
         if not (self._may_run() and self._conductor.may_feed()):
             return None
         frame = self._intake.next_frame(now_ns)
@@ -271,9 +277,11 @@ class FrameSource(MemberNode):
 
     def wake_at_ns(self) -> int | None:
         """Realtime: an image whose frame was taken waits for the next tick."""
-        if not (self._may_run() and self._conductor.is_running):
-            return None
-        return self._conductor.wake_at_ns() if self._is_lockstep else self._intake.wake_at_ns()
+        feed_at_ns = None
+        if self._may_run() and self._conductor.is_running:
+            pace = self._conductor if self._is_lockstep else self._intake
+            feed_at_ns = pace.wake_at_ns()
+        return earliest(feed_at_ns, *(one.wake_at_ns() for one in self._looked_at.values()))
 
     def _feed(
         self, intake: Intake[_Payloads], frame: int, payloads: _Payloads, clocked_ns: int | None
@@ -297,9 +305,8 @@ class FrameSource(MemberNode):
                 if intake is not self._intake:
                     return
                 container.deliver(name, frame, batch, origin)
-            shown = from_payload(torch.from_numpy(payload), form.shape)
-            if self._looked_at[name].take(shown, stamp_ns, origin):
-                self._looked_at[name].send()
+                shown = from_payload(torch.from_numpy(payload), form.shape)
+                self._looked_at[name].take(shown, stamp_ns, origin)
         with container.pool.lock:
             if intake is not self._intake:
                 return

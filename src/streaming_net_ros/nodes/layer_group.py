@@ -35,7 +35,7 @@ from streaming_net_ros.nodes.responses import Responder
 from streaming_net_ros.nodes.steering import Steering
 from streaming_net_ros.nodes.telling import NO_INPUTS, Telling, inputs_at
 from streaming_net_ros.nodes.transports import StateHearer, StateSender
-from streaming_net_ros.nodes.workers import Aside, Task
+from streaming_net_ros.nodes.workers import Aside, Task, earliest
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
@@ -241,11 +241,11 @@ class LayerGroupNode(MemberNode):
             if (update := self._learning.next_task()) is not None:
                 return update
             if self._learning.is_in_the_way:
-                return None
+                return self._telling.looked_at.next_task(now_ns)
         self._steering.at_border()
         job = self._mailbox.next_job(now_ns)
         if job is None:
-            return None
+            return self._telling.looked_at.next_task(now_ns)
         # To repeat a state takes no time, and says nothing of what computing one takes.
         kind = partial if job.repeated is None else Aside
         if changes := self._steering.take_untold():
@@ -253,8 +253,8 @@ class LayerGroupNode(MemberNode):
         return kind(self._compute, self._mailbox, job)
 
     def wake_at_ns(self) -> int | None:
-        """Realtime: the deadline of the next frame."""
-        return self._mailbox.wake_at_ns()
+        """Realtime: the deadline of the next frame; and when somebody is to be shown a state."""
+        return earliest(self._mailbox.wake_at_ns(), self._telling.looked_at.wake_at_ns())
 
     def _begin_with(
         self, changes: Sequence[Change], mailbox: Mailbox[Tensor], job: Job[Tensor]

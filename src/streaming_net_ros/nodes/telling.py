@@ -88,6 +88,7 @@ class Telling:
 
     Attributes:
         debug: its debug topics.
+        looked_at: its states for whoever looks on.
     """
 
     def __init__(self, node: Node, name: str, container: Container) -> None:
@@ -104,7 +105,7 @@ class Telling:
         )
         self._hears_progress = Listeners(self._progress)
         self._throttle = Throttle(node)
-        self._looked_at = Throttled(node, name, container, self._throttle)
+        self.looked_at = Throttled(node, name, container, self._throttle)
         self._tally = FrameTally()
         self._untold: deque[Task] = deque()
         self._is_at_it = False
@@ -133,7 +134,7 @@ class Telling:
                 self._line = None
             self.debug.destroy()
             self._node.destroy_publisher(self._progress)
-            self._looked_at.destroy()
+            self.looked_at.destroy()
             self._throttle.destroy()
 
     def finished(
@@ -149,8 +150,7 @@ class Telling:
         if self._is_due(stamp_ns) or self._is_topic_heard or self.debug.is_heard:
             numbers = self._numbers(job, inputs, work_ns) if self.debug.is_heard else {}
             self._untold.append(Aside(self._tell, stamp_ns, numbers, self._untold))
-        if self._looked_at.take(batch, stamp_ns, job.origin):
-            self._untold.append(Aside(self._show, self._untold))
+        self.looked_at.take(batch, stamp_ns, job.origin)
 
     def next_task(self) -> Task | None:
         """What is to be told next, if nothing is being told."""
@@ -161,7 +161,7 @@ class Telling:
 
     def look(self) -> None:
         """Executor thread: show what waits, and get a line to the frame source of this host."""
-        self._looked_at.look()
+        self.looked_at.look()
         # Whoever need not tell every frame is still known when the run stands still.
         if self._finished_ns > self._said_ns:
             self._say(self._finished_ns)
@@ -223,14 +223,6 @@ class Telling:
                 self.tell_progress(stamp_ns)
                 for name, value in numbers.items():
                     self.debug.tell(name, value, stamp_ns)
-        self._told(run)
-
-    def _show(self, run: deque[Task]) -> None:
-        """Worker thread: a state for whoever looks on."""
-        self._looked_at.send()
-        self._told(run)
-
-    def _told(self, run: deque[Task]) -> None:
         with self._container.pool.lock:
             if run is self._untold:
                 self._is_at_it = False

@@ -4,6 +4,9 @@ What the network itself hears leaves every frame, whole and reliably. A page, a 
 needs a few states a second: they get those here, best effort, and cost the network nothing while
 nobody looks. (As ``topic_tools throttle`` does it, without making what is then thrown away.) The
 newest state always comes, if late: a network that was paused is seen as it stands.
+
+In realtime such a state is made half a period after its frame, when the network is at rest: right
+behind the frame, all nodes would make theirs while later groups still want the cores.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.nodes.live import LiveParameters
 from streaming_net_ros.nodes.settings import Row
+from streaming_net_ros.nodes.workers import Aside, Task
 from streaming_net_ros.wire import write_state
 
 if TYPE_CHECKING:
@@ -50,7 +54,7 @@ class Throttle:
 
 
 class Throttled:
-    """The throttled states of one node. Any thread.
+    """The throttled states of one node.
 
     Args:
         node: that publishes.
@@ -70,31 +74,46 @@ class Throttled:
             qos_overriding_options=topics.overridable(),
         )
         self._is_looked_at = Listeners(self._states, fresh_s=0.1)
+        self._pool = container.pool
+        is_realtime = container.settings.mode == "realtime"
+        self._rest_ns = container.grid.period_ns // 2 if is_realtime else 0
         self._lock = threading.Lock()
         self._due_s = 0.0
         self._newest: _Shown | None = None  # that has not been sent
+        self._send_at_ns: int | None = None  # when the newest one shall be sent, in ROS time
         self._has_ended = False
 
-    def take(self, state: Tensor | None, stamp_ns: int, origin: Origin) -> bool:
-        """The newest state is there; None: silence.
+    def take(self, state: Tensor | None, stamp_ns: int, origin: Origin) -> None:
+        """The newest state is there; None: silence. Called with the pool's lock held.
 
-        Returns:
-            True if ``send`` shall be called now; otherwise it is kept until the next state, or
-            until ``look`` finds that its time has come.
+        It is sent by ``next_task`` if it is time, and otherwise kept until the next state, or
+        until ``look`` finds that its time has come.
         """
         if not self._is_looked_at:
-            self._newest = None
-            return False
+            self._newest = self._send_at_ns = None
+            return
         self._newest = (state, stamp_ns, origin)
-        return self._is_due()
+        if self._send_at_ns is None and self._is_due():
+            self._send_at_ns = self._pool.now_ns() + self._rest_ns
+
+    def next_task(self, now_ns: int) -> Task | None:
+        """To send the newest state, if that is to be done now. Called with the lock held."""
+        if self._send_at_ns is None or now_ns < self._send_at_ns:
+            return None
+        self._send_at_ns = None
+        return Aside(self._send_as_task)
+
+    def wake_at_ns(self) -> int | None:
+        """When to ask for a task again."""
+        return self._send_at_ns
 
     def look(self) -> None:
         """Executor thread, now and then: send what waits, if it is time."""
-        if self._newest is not None and self._is_due():
+        if self._newest is not None and self._send_at_ns is None and self._is_due():
             self.send()
 
     def send(self) -> None:
-        """Publish the newest state, unless that was done."""
+        """Publish the newest state, unless that was done. Any thread."""
         with self._lock:
             newest, self._newest = self._newest, None
             if newest is None or self._has_ended:
@@ -105,6 +124,12 @@ class Throttled:
             message = Image()
             write_state(message, self._form, payload, stamp_ns, origin)
             self._states.publish(message)
+
+    def _send_as_task(self) -> None:
+        """Worker thread."""
+        self.send()
+        with self._pool.lock:
+            self._pool.wake(self._node)  # what else there was to do had to wait
 
     def destroy(self) -> None:
         """Leave the topic."""

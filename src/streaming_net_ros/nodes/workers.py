@@ -40,6 +40,11 @@ class Member(Protocol):
         """When to ask again although nothing has changed, or None."""
 
 
+def earliest(*times_ns: int | None) -> int | None:
+    """The first of several times; None is never."""
+    return min((at_ns for at_ns in times_ns if at_ns is not None), default=None)
+
+
 @dataclass
 class _Known:
     """What the pool knows of a member's tasks.
