@@ -36,6 +36,8 @@ class Make(nn.Module):
 class Take(nn.Module):
     """Its state is how long the state that it hears took to come (microseconds)."""
 
+    only_reads_inputs = True  # so they are used where they lie, as those of torch's layers are
+
     def forward(self, state: Tensor) -> Tensor:
         """(1, 1): the hop."""
         now_ns = time.monotonic_ns() % _WRAP_NS

@@ -141,6 +141,18 @@ def test_a_held_edge_counts_as_held_and_keeps_the_age_of_what_it_holds():
     assert job.origin == Origin(500, 5, held=1.0)
 
 
+def test_a_held_edge_holds_what_its_owner_makes_of_a_state_that_is_lent():
+    box = Mailbox(firing_rules(streaming(network("image>a")))["a"], keep=list)
+    lent = [1.0]
+    box.arrive("image", 0, lent)
+    assert box.next_job().inputs["image"].state is lent
+    box.finish(1, [])
+    box.lesions.set("hold", "image")
+    lent[0] = 2.0  # whoever lent it writes there again
+    box.arrive("image", 1, lent)
+    assert box.next_job().inputs["image"].state == [1.0]
+
+
 def test_realtime_does_not_stand_in_for_a_source_that_says_it_is_silent():
     grid = FrameGrid(10)
     rule = firing_rules(streaming(chain()), Deadline(grid, grid.period_ns, 5))["c"]

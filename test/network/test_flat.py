@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from networks import TINY, jittery_network
 from streaming_net_ros.network import StreamingNetwork, parse_network
-from streaming_net_ros.network.flat import flattened
+from streaming_net_ros.network.flat import flattened, only_reads
 from streaming_net_ros.network.layout import all_finite
 
 LAYERS = [
@@ -205,3 +205,63 @@ def test_one_number_in_a_large_state_that_overflows_its_sum_is_seen(dtype, odd):
 def test_a_sum_that_cancels_hides_nothing():
     assert not all_finite(torch.tensor([[float("inf"), float("-inf")]]))
     assert all_finite(torch.tensor([[3e38, 3e38, -3e38, -3e38]]))
+
+
+@pytest.mark.parametrize(
+    "edges, apply",
+    [
+        ([[]], ["ReLU"]),  # what a single edge without layers gives is the source's own state
+        ([[{"Dropout": {"p": 0.5}}]], ["ReLU"]),
+        ([["ReLU"]], ["ReLU"]),
+        ([[LAYERS[0], {"Dropout": {"p": 0.5}}]], ["ReLU", "ReLU"]),
+        ([[LAYERS[0]], []], ["ReLU"]),
+    ],
+)
+def test_a_relu_is_made_in_place_only_where_nobody_else_has_what_it_is_made_of(edges, apply):
+    sources = ["a", "b"][: len(edges)]
+    content = {
+        "name": "relus",
+        "rate_hz": 10,
+        "inputs": {"image": {"type": "image", "height": 6, "width": 8}},
+        "groups": [
+            {"name": name, "edges": [{"source": "image", "layers": [LAYERS[0]]}]}
+            for name in sources
+        ]
+        + [
+            {
+                "name": "heart",
+                "edges": [
+                    {"source": source, "layers": layers}
+                    for source, layers in zip(sources, edges, strict=True)
+                ],
+                "apply": apply,
+            }
+        ],
+        "outputs": {"heart": {"group": "heart"}},
+    }
+    group = StreamingNetwork(parse_network(content)).eval().group("heart")
+    with torch.inference_mode():
+        given = {name: torch.randn(1, 4, 6, 8) for name in sources}
+        kept = {name: state.clone() for name, state in given.items()}
+        state = flattened(group)(given)
+        assert torch.equal(state, group(kept))
+    assert all(torch.equal(given[name], kept[name]) for name in sources)
+    assert any(float(state.min()) < 0 for state in kept.values())  # a ReLU would be seen
+
+
+@pytest.mark.parametrize(
+    "layers, is_known", [(["ReLU"], True), ([{"ReLU": {"inplace": True}}], False)]
+)
+def test_of_torchs_layers_only_those_with_inplace_may_write_to_an_input(layers, is_known):
+    content = copy.deepcopy(TINY)
+    edge = content["groups"][0]["edges"][0]
+    edge["layers"] = [*layers, *edge["layers"]]
+    group = StreamingNetwork(parse_network(content)).eval().group(content["groups"][0]["name"])
+    assert only_reads(group) is is_known
+
+
+def test_a_factorys_module_says_itself_that_it_only_reads():
+    group = StreamingNetwork(parse_network(jittery_network())).eval().group("stem")
+    assert not only_reads(group)
+    group.made.only_reads_inputs = True
+    assert only_reads(group)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fake_device import FakeDevice
 from harness import Robot
 from networks import TINY, two_groups
 from streaming_net_ros.errors import TransportError
+from streaming_net_ros.network.layout import shares_memory
 
 pytestmark = [pytest.mark.ros]
 
@@ -130,6 +133,91 @@ def test_states_that_were_missed_or_overwritten_are_counted_and_shown(path, name
             hearer._on_notice(pack_notice(Notice(number, 0, Origin(0, 0), None)), lambda: None)
         assert head.health().values["overwritten/stem"] == "5"
         assert any("5 states of 'stem'" in warning for warning in head.health().warnings)
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "realtime"])
+def test_a_state_in_shared_memory_is_used_where_it_lies(mode, path, namespace):
+    with two_containers(path, namespace, mode=mode) as (two, robot):
+        head = two[1].members[0]
+        hearer, layers, used = head._hearers["stem"], head._layers, []
+
+        def look(heard):
+            used.append(heard["stem"].data_ptr())
+            return layers(heard)
+
+        head._layers = look
+        assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
+        for sent in range(1, 4):
+            robot.look()
+            assert robot.hears(sent)
+        slots = [slot.data_ptr() for slot in hearer._lying]
+        assert len(used) >= 3 and set(used) <= set(slots)
+        # The group's own state is its own: nobody else writes there.
+        own = head.mailbox.running.own.state
+        assert not any(shares_memory(own, slot) for slot in hearer._lying)
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "realtime"])
+def test_what_came_of_a_state_that_was_overwritten_meanwhile_goes_nowhere(mode, path, namespace):
+    with two_containers(path, namespace, mode=mode) as (two, robot):
+        stem, head = two[0].members[1], two[1].members[0]
+        hearer, layers = head._hearers["stem"], head._layers
+        assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
+        robot.look()
+        assert robot.hears(1)
+
+        def overtaken(heard):
+            """The sender goes once around the ring while this group computes."""
+            head._layers = layers
+            ring = stem._sender._of_host._ring
+            for _ in hearer._lying:
+                ring.write(np.full(hearer._form.numbers, np.nan, np.float32))
+            return layers(heard)
+
+        head._layers = overtaken
+        robot.look()
+        if mode == "lockstep":
+            assert robot.host.spin(lambda: two[1].failure is not None, 10)
+            assert "overwritten while it was used, in lockstep" in str(two[1].failure)
+            assert len(robot.answers) == 1
+            return
+        assert robot.host.spin(lambda: hearer.lost > 0, 10)
+        assert len(robot.answers) == 1
+        robot.film(30)  # and it goes on
+        assert robot.hears(4)
+        assert all(math.isfinite(m.twist.angular.z) for m in robot.answers)
+        assert not head.health().errors and two[1].failure is None
+
+
+def test_a_group_that_only_passes_on_has_a_state_of_its_own(write_network, namespace):
+    content = two_groups(TINY)
+    content["groups"][1] = {"name": "head", "edges": [{"source": "stem"}]}
+    content["outputs"] = {"passed_on": {"group": "head"}}
+    with two_containers(write_network(content), namespace, mode="realtime") as (two, robot):
+        head = two[1].members[0]
+        hearer = head._hearers["stem"]
+        assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
+        robot.look()
+        assert robot.host.spin(lambda: head.has_worked, 10)
+        own, (slot, *_) = head.mailbox.running.own.state, hearer._lying
+        assert own.shape == slot.shape
+        assert not any(shares_memory(own, lying) for lying in hearer._lying)
+
+
+def test_a_held_edge_keeps_its_state_while_the_ring_goes_on(path, namespace):
+    with two_containers(path, namespace, mode="realtime") as (two, robot):
+        head = two[1].members[0]
+        hearer = head._hearers["stem"]
+        assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
+        robot.look()
+        assert robot.hears(1)
+        assert robot.set("head", edge__stem__lesion="hold") == []
+        robot.film(30)
+        rounds = 2 * len(hearer._lying)
+        assert robot.hears(rounds)  # the slot has been written again since
+        first, *_, last = robot.answers
+        assert last.twist == first.twist
+        assert hearer.lost == 0
 
 
 def test_who_cannot_lend_is_not_asked_again_at_once(path, namespace, monkeypatch):

@@ -114,6 +114,23 @@ def test_a_state_is_told_of_before_it_is_copied_and_who_is_early_gets_it_whole()
         assert gone == [True] and np.array_equal(into, state_of(1))
 
 
+@given(st.integers(2, 4), st.integers(1, 8), st.integers(0, 8))
+def test_what_is_used_where_it_lies_is_there_until_its_slot_is_written_again(slots, number, more):
+    with closing(RingWriter(slots, STATE_BYTES)) as writer:
+        reader = reader_of(writer)
+        for n in range(1, number + 1):
+            writer.write(state_of(n))
+        assert reader.comes(number) and reader.has(number)
+        cell = reader.cells[number % slots]
+        assert np.array_equal(cell, state_of(number))
+        for n in range(number + 1, number + more + 1):
+            writer.write(state_of(n))
+        assert reader.has(number) == (more < slots)
+        assert not reader.has(number) or np.array_equal(cell, state_of(number))
+        writer._begin()  # from the first moment of a write on
+        assert reader.has(number) == (more + 1 < slots)
+
+
 def test_nobody_waits_for_one_that_is_written_later_or_was_overwritten():
     """Only for a state that is being written: a wait without an end would be seen as one here."""
     with closing(RingWriter(2, STATE_BYTES)) as writer:

@@ -7,7 +7,7 @@ before and is not used. Owned by a ``mailbox``; pure, like it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, Literal, get_args
 
 from streaming_net_ros.errors import ParameterError
@@ -28,12 +28,19 @@ class Lesions(Generic[State]):
     Args:
         group: whose.
         sources: whom it hears.
+        keep: gives what to hold of a state that may be lent only.
 
     Attributes:
         group: the lesion of the group itself.
     """
 
-    def __init__(self, group: str, sources: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        group: str,
+        sources: tuple[str, ...],
+        keep: Callable[[State], State] = lambda state: state,
+    ) -> None:
+        self._keep = keep
         self.group: Lesion = "none"
         self._name = group
         self._edges: dict[str, Lesion] = dict.fromkeys(sources, "none")
@@ -60,7 +67,9 @@ class Lesions(Generic[State]):
                 "no such edge", where=where, expected=f"one of {list(self._edges)}", got=source
             )
         if lesion == "hold" and self._edges[source] != "hold" and source in self._heard:
-            self._kept[source] = self._heard[source]
+            heard = self._heard[source]
+            state = None if heard.state is None else self._keep(heard.state)
+            self._kept[source] = heard._replace(state=state)
         if lesion != "hold":
             self._kept.pop(source, None)
         self._edges[source] = lesion

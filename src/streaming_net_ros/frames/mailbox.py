@@ -25,7 +25,7 @@ of what a state is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Generic, NamedTuple
 
@@ -101,15 +101,21 @@ class Mailbox(Generic[State]):
     longest delay, plus what a source can run ahead (the flow window of lockstep, the length of
     the paths in realtime).
 
+    Args:
+        rule: the group's.
+        keep: gives what an edge holds that is lesioned so, of a state that may be lent only.
+
     Attributes:
         lesions: of the group and its edges.
         jumps: how often time has jumped back.
         silences: how often the group fell silent, because its newest image was too old.
     """
 
-    def __init__(self, rule: FiringRule) -> None:
+    def __init__(
+        self, rule: FiringRule, keep: Callable[[State], State] = lambda state: state
+    ) -> None:
         self.rule = rule
-        self.lesions: Lesions[State] = Lesions(rule.group, tuple(rule.delays))
+        self.lesions: Lesions[State] = Lesions(rule.group, tuple(rule.delays), keep)
         self.jumps = 0
         self.silences = 0
         self._run: Running[State] = self._fresh()

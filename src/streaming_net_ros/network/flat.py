@@ -29,6 +29,17 @@ def flattened(group: LayerGroup) -> Layers:
     return group if group.made is not None else _Flat(group)
 
 
+def only_reads(group: LayerGroup) -> bool:
+    """Is it known that the group writes to none of its inputs, and keeps none?
+
+    A layer with ``inplace`` may write. A factory's module says so itself, by an attribute
+    ``only_reads_inputs`` that is true.
+    """
+    if group.made is not None:
+        return getattr(group.made, "only_reads_inputs", False) is True
+    return not any(getattr(layer, "inplace", False) for layer in group.modules())
+
+
 class _Flat:
     def __init__(self, group: LayerGroup) -> None:
         self._merge, self._dtype, self._gains = group.merged, group.dtype, group.gains

@@ -63,6 +63,13 @@ def to_payload(batch: Tensor) -> Tensor:
     return batch.as_strided((batch.numel(),), (1,), batch.storage_offset())
 
 
+def shares_memory(batch: Tensor, other: Tensor | None) -> bool:
+    """Is a batch a view of another one's memory, or that one itself?"""
+    if other is None:
+        return False
+    return batch.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
 def all_finite(batch: Tensor) -> bool:
     """Is no number NaN or infinite?
 

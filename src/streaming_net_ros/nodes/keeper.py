@@ -92,7 +92,7 @@ class GroupKeeper:
             copy_weights(given.weights)
             if is_changed:
                 self._steering.replaced_weights()
-            mailbox: Mailbox[Tensor] = Mailbox(self._rule)
+            mailbox = self._node.empty_mailbox()
             self._begin(mailbox)
             if self._is_lockstep:
                 mailbox.recall(given.memory)
@@ -159,7 +159,7 @@ class GroupKeeper:
 
     def _reset(self) -> str:
         with self._container.pool.lock:
-            self._begin(Mailbox(self._rule))
+            self._begin(self._node.empty_mailbox())
             self._container.pool.wake(self._node)
         return "all states are forgotten"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +20,9 @@ from streaming_net_ros.errors import RunError, StateError
 from streaming_net_ros.frames import Arrival, FrameTally, Job, Mailbox, Origin
 from streaming_net_ros.frames.ledger import FrameLine, system_ns
 from streaming_net_ros.network.adjust import Change
-from streaming_net_ros.network.device import compute_stream
-from streaming_net_ros.network.layout import all_finite, to_payload
+from streaming_net_ros.network.device import CPU, compute_stream
+from streaming_net_ros.network.flat import only_reads
+from streaming_net_ros.network.layout import all_finite, shares_memory, to_payload
 from streaming_net_ros.network.measured import edge_name
 from streaming_net_ros.network.noise import with_noise
 from streaming_net_ros.network.tuning import tuned_runner
@@ -33,7 +33,7 @@ from streaming_net_ros.nodes.learning import Learning
 from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.responses import Responder
 from streaming_net_ros.nodes.steering import Steering
-from streaming_net_ros.nodes.telling import NO_INPUTS, Telling, inputs_at
+from streaming_net_ros.nodes.telling import NO_INPUTS, Inputs, Telling, inputs_at
 from streaming_net_ros.nodes.transports import StateHearer, StateSender
 from streaming_net_ros.nodes.workers import Aside, Task, earliest
 
@@ -55,7 +55,7 @@ class LayerGroupNode(MemberNode):
         self._outputs = {
             output: spec for output, spec in container.spec.outputs.items() if spec.group == name
         }
-        self._mailbox: Mailbox[Tensor] = Mailbox(self._rule)
+        self._mailbox = self.empty_mailbox()
         self._tally = FrameTally(self._rule.delays, container.target_hz)
         self._responders: list[Responder] = []
         self._refused: list[str] = []
@@ -90,19 +90,22 @@ class LayerGroupNode(MemberNode):
             Responder(self, output, spec, container, self._telling.debug)
             for output, spec in self._outputs.items()
         ]
+        # Layers of the network file write to no input, and nothing else keeps one.
+        borrows = container.device == CPU and self._learning is None and only_reads(self._group)
         self._hearers = {
             source: StateHearer(
-                self, source, container, partial(self._take_in, source), self._refuse
+                self, source, container, partial(self._take_in, source), self._refuse,
+                borrows=borrows,
             )
             for source in self._rule.delays
             if source not in container.local_nodes
-        }
+        }  # fmt: skip
         self._look_timer = self.create_timer(_LOOK_PERIOD_S, self._look)
         self._ready_timer = self.create_timer(_READY_PERIOD_S, self._announce)
 
     def reset(self) -> None:
         """Forget all states."""
-        self._begin(Mailbox(self._rule))
+        self._begin(self.empty_mailbox())
         self._sender.reset()
         self._is_ready = self._has_heard = False
         self._progress_ns = -1
@@ -111,6 +114,10 @@ class LayerGroupNode(MemberNode):
     def restore(self, folder: Path) -> int | None:
         """Go on from the group's part of a snapshot."""
         return self._keeper.restore(folder)
+
+    def empty_mailbox(self) -> Mailbox[Tensor]:
+        """One that knows nothing yet. What an edge holds is a copy: states may be borrowed."""
+        return Mailbox(self._rule, Tensor.clone)
 
     @property
     def mailbox(self) -> Mailbox[Tensor]:
@@ -273,12 +280,12 @@ class LayerGroupNode(MemberNode):
         if batch is None:
             with self._stream.work():
                 batch, is_finite = self._computed(job)
+            if torn := self._torn(job):
+                self._give_up(mailbox, job, torn)
+                return
         work_ns = time.perf_counter_ns() - begun_ns
-        if self.container.ledger is not None:
-            # Before the state leaves: what anybody may have seen can be computed again.
-            line = self._ledger_line(job, is_finite, work_ns, at_ns)
-            line = replace(line, wait_ns=inputs.waits_ns, age_ns=inputs.ages_ns)
-            self.container.ledger.write(line)
+        # Before the state leaves: what anybody may have seen can be computed again.
+        self._write_ledger(job, inputs, is_finite, work_ns, at_ns)
         if is_finite:
             with self.container.pool.lock:
                 if mailbox is not self._mailbox:
@@ -313,6 +320,8 @@ class LayerGroupNode(MemberNode):
         if self._learning is not None:
             self._learning.enter(job.frame)
         batch = self._layers(heard)
+        if batch is not None and any(shares_memory(batch, given) for given in heard.values()):
+            batch = batch.clone(memory_format=torch.preserve_format)  # layers that only pass on
         is_finite = batch is None or all_finite(batch)
         if not is_finite and self._learning is not None and self._learning.take_back(job.frame):
             batch = self._layers(heard)
@@ -321,10 +330,31 @@ class LayerGroupNode(MemberNode):
             batch = with_noise(self._group, batch, job.frame)
         return batch, is_finite
 
-    def _ledger_line(
-        self, job: Job[Tensor], is_finite: bool, work_ns: int, at_ns: int
-    ) -> FrameLine:
-        return FrameLine(
+    def _torn(self, job: Job[Tensor]) -> list[str]:
+        """Sources whose state was borrowed, and overwritten while it was used."""
+        return [
+            source
+            for source, hearer in self._hearers.items()
+            if (given := job.inputs.get(source)) is not None
+            and given.state is not None
+            and not hearer.has(given.frame, given.state)
+        ]
+
+    def _give_up(self, mailbox: Mailbox[Tensor], job: Job[Tensor], torn: Sequence[str]) -> None:
+        """A frame that was made of torn states gives none; in realtime the next one is tried."""
+        for source in torn:
+            self._hearers[source].lose(job.inputs[source].frame)
+        with self.container.pool.lock:
+            if mailbox is self._mailbox:
+                mailbox.discard(job.frame)
+                self.container.pool.wake(self)
+
+    def _write_ledger(
+        self, job: Job[Tensor], inputs: Inputs, is_finite: bool, work_ns: int, at_ns: int
+    ) -> None:
+        if self.container.ledger is None:
+            return
+        line = FrameLine(
             group=self.group_name,
             frame=job.frame,
             inputs={s: given.frame for s, given in job.inputs.items() if given.state is not None},
@@ -335,7 +365,10 @@ class LayerGroupNode(MemberNode):
             is_silent=job.is_silent,
             work_ns=work_ns,
             at_ns=at_ns,
+            wait_ns=inputs.waits_ns,
+            age_ns=inputs.ages_ns,
         )
+        self.container.ledger.write(line)
 
     def _stop_state(self, job: Job[Tensor]) -> None:
         """A state that is no number goes nowhere, not even into the group's own memory."""

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import socket
 import time
+import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ from streaming_net_ros.nodes.peers import publishers_of
 from streaming_net_ros.wire import (
     DeviceRingReader,
     DeviceRingWriter,
+    Notice,
     RingReader,
     RingWriter,
     ServeOn,
@@ -56,7 +58,16 @@ Transport = Literal["none yet", "cuda_ipc", "shared_memory", "message"]
 # (batch or None for silence, stamp, origin, time of sending)
 Take = Callable[[Tensor | None, int, Origin, int | None], None]
 ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
+_ROUNDS = 4  # of the ring, for which it is known where a frame's state lies
 _GHOST_S = 6.0  # a killed process stays in the ROS graph for so long (config/fastdds.xml: 5 s)
+
+
+class _Borrowed(NamedTuple):
+    """A state that is used where it lies: the batch that was handed on, its ring and number."""
+
+    batch: Tensor
+    ring: RingReader
+    number: int
 
 
 class StateSender:
@@ -183,6 +194,8 @@ class StateHearer:
         container: of the node.
         take: is handed every state.
         refuse: is told of what is no such state.
+        borrows: states in shared memory are used where they lie, without a copy: ask ``has``
+            behind every use. Only on the CPU.
 
     Attributes:
         reason: why states come in a slower way than this process could take.
@@ -197,8 +210,13 @@ class StateHearer:
         container: Container,
         take: Take,
         refuse: Callable[[StateError], None],
+        *,
+        borrows: bool = False,
     ) -> None:
         self._node = node
+        self._borrows = borrows
+        self._lying: list[Tensor] = []  # the slots of the ring, if states are used there
+        self._borrowed: dict[int, _Borrowed] = {}  # by frame: where its state lies
         self._source = source
         self._container = container
         self._form = container.formats[source]
@@ -304,7 +322,8 @@ class StateHearer:
             return False
         self._newest = 0
         self._line, self._ring = given
-        self._spare = [self._fresh()]
+        self._lying = self._slots_of(self._ring)
+        self._spare = [] if self._lying else [self._fresh()]
         self.reason, self.is_fallback = self._device_reason, bool(self._device_reason)
         self._container.lines.hear(self._line, self._on_notice, self._on_end)
         return True
@@ -381,24 +400,59 @@ class StateHearer:
             missed = notice.number - self._newest - 1
             self._lose(missed, f"{missed} states before state {notice.number} were missed")
         self._newest = notice.number
-        spare = self._spare
+        lying, spare = self._lying, self._spare
+        batch = self._borrow(ring, lying, notice) if lying else self._copy(ring, spare, notice)
+        if batch is None:
+            self._lose(1, f"state {notice.number} was overwritten before it was read")
+            return
+        with self._container.pool.helping(serve_on):
+            self._take(batch, notice.stamp_ns, notice.origin, notice.sent_ns)
+        if not (lying or spare):  # and another thread has not made one meanwhile
+            spare.append(self._fresh())
+
+    def _slots_of(self, ring: RingReader | DeviceRingReader) -> list[Tensor]:
+        """A batch of one state in every slot, if states are used where they lie."""
+        if not self._borrows or isinstance(ring, DeviceRingReader):
+            return []
+        with warnings.catch_warnings():  # nobody writes: groups that might are given copies
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            flat = [torch.from_numpy(cell.view(self._form.dtype)) for cell in ring.cells]
+        return [from_payload(one, self._form.shape) for one in flat]
+
+    def _borrow(
+        self, ring: RingReader | DeviceRingReader, lying: list[Tensor], notice: Notice
+    ) -> Tensor | None:
+        """The state where it lies; None if it is not there any more."""
+        assert isinstance(ring, RingReader)
+        if not ring.comes(notice.number, self._container.patience_s):
+            return None
+        batch, known = lying[notice.number % len(lying)], self._borrowed
+        frame = self._container.grid.frame_at(notice.stamp_ns)
+        known[frame] = _Borrowed(batch, ring, notice.number)
+        while len(known) > _ROUNDS * len(lying):
+            del known[next(iter(known))]
+        return batch
+
+    def has(self, frame: int, batch: Tensor) -> bool:
+        """Is a state still what it was when it was handed on as that of a frame? Any thread."""
+        known = self._borrowed.get(frame)
+        return known is None or known.batch is not batch or known.ring.has(known.number)
+
+    def _copy(
+        self, ring: RingReader | DeviceRingReader, spare: list[tuple[Tensor, Any]], notice: Notice
+    ) -> Tensor | None:
+        """A copy of the state; None if it is not there any more."""
         payload, numbers = spare.pop() if spare else self._fresh()
         try:
-            is_there = ring.read(notice.number, numbers, self._container.patience_s)
+            if not ring.read(notice.number, numbers, self._container.patience_s):
+                return None
         except TransportError as error:  # of the device: the lines' thread looks for another way
             self._leave_device(str(error))
             self._hang_up()
-            is_there = False
-        if not is_there:
-            self._lose(1, f"state {notice.number} was overwritten before it was read")
-            return
+            return None
         is_on_device = isinstance(ring, DeviceRingReader)
         upload = from_payload if is_on_device else self._uploader.upload
-        batch = upload(payload, self._form.shape)
-        with self._container.pool.helping(serve_on):
-            self._take(batch, notice.stamp_ns, notice.origin, notice.sent_ns)
-        if not spare:  # and another thread has not made one meanwhile
-            spare.append(self._fresh())
+        return upload(payload, self._form.shape)
 
     def _fresh(self) -> tuple[Tensor, Any]:
         """Memory for a state, and the same as the ring sees it: by numpy, or by its address."""
@@ -413,6 +467,10 @@ class StateHearer:
         """The lines' thread: the other process has ended, or takes its leave."""
         self._no_messages_until_s = time.monotonic() + _GHOST_S
         self._line = self._ring = None
+
+    def lose(self, frame: int) -> None:
+        """The state of a frame was overwritten while it was used: what came of that is nothing."""
+        self._lose(1, f"the state of frame {frame} was overwritten while it was used")
 
     def _lose(self, count: int, what: str) -> None:
         self.lost += count

@@ -167,7 +167,7 @@ class DeviceRingReader(SequenceReader):
         Raises:
             TransportError: the device cannot copy it.
         """
-        if not self._comes(number, timeout_s):
+        if not self.comes(number, timeout_s):
             return False
         self._order()
         slot = number % self._slots

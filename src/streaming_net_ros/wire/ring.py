@@ -203,8 +203,13 @@ class SequenceReader(Sequences):
         # 0 is of a slot never written
         return number >= 1 and bool(self._sequences[number % self._slots] == 2 * number)
 
-    def _comes(self, number: int, timeout_s: float) -> bool:
-        """Does it, once its writer has written it? One that was killed at it never does."""
+    def comes(self, number: int, timeout_s: float = WRITE_S) -> bool:
+        """Does it, once its writer has written it? One that was killed at it never does.
+
+        Args:
+            number: of the state in this ring, from 1.
+            timeout_s: how long to wait for a state that is being written.
+        """
         end_s = 0.0
         while self._sequences[number % self._slots] == 2 * number - 1:
             end_s = end_s or time.monotonic() + timeout_s
@@ -239,10 +244,23 @@ class RingReader(SequenceReader):
         Returns:
             False if the state is not there whole: overwritten, or not yet written.
         """
-        if not self._comes(number, timeout_s):
+        if not self.comes(number, timeout_s):
             return False
         self._order()
         np.copyto(into.view(np.uint8), self._cells[number % self._slots])
+        return self.has(number)
+
+    @property
+    def cells(self) -> list[NDArray[np.uint8]]:
+        """The memory of every slot, to be used where it lies. State ``n`` is in ``n % slots``.
+
+        Look at ``comes`` before it is used and at ``has`` after: what was used of a state that is
+        not there any more is of no worth. They stay mapped as long as somebody refers to one.
+        """
+        return self._cells
+
+    def has(self, number: int) -> bool:
+        """Has a state been there, whole, all the time since ``comes``?"""
         self._order()
         return self._has(number)
 
