@@ -105,6 +105,17 @@ def test_the_group_that_stands_still_is_named_and_not_those_that_wait_for_it():
     assert window.stalled() == {"b": 13}
 
 
+def test_where_somebody_stands_is_known_from_who_has_heard_him():
+    """a and b need not tell every frame: what c has finished tells how far they are at least."""
+    window = FlowWindow(streaming(network("image>a a>b b>c")), 30)
+    for frame in range(21):
+        window.fed(frame)
+    window.finished("a", 6)
+    window.finished("b", 7)
+    window.finished("c", 20)
+    assert window.stalled() == {"a": 19}  # b heard a's frame 18 for what c heard in frame 20
+
+
 def test_the_automatic_window_is_one_more_than_the_groups():
     assert FlowWindow(streaming(network("image>a a>b b>c"))).size == 4
 

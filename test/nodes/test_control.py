@@ -496,7 +496,7 @@ def test_who_looks_on_gets_throttled_states(path, namespace):
         assert len(shown) == 2  # the next ones are due in ten seconds
         for name in ("stem", "frame_source"):
             assert robot.set(name, throttle_hz=1000.0) == []
-        container._by_name["stem"]._telling.looked_at._due_s = 0.0  # as if they were over
+        container._by_name["stem"]._telling.looked_at._send_at_s = 0.0  # as if they were over
         last = FrameGrid(30).nearest_frame(START_NS) + robot.sent
         assert robot.host.spin(lambda: len(shown) == 3, 10)  # the newest comes without another
         assert shown[-1].header.stamp == stamp_of(FrameGrid(30).stamp_ns(last))

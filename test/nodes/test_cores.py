@@ -42,3 +42,11 @@ def test_a_system_that_refuses_changes_nothing(monkeypatch):
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     assert policies_in_a_thread(leave_others_their_cores) == [os.SCHED_OTHER] * 2
+
+
+def test_a_policy_that_was_chosen_stays():
+    def choose_and_ask():
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        leave_others_their_cores()
+
+    assert policies_in_a_thread(choose_and_ask) == [os.SCHED_IDLE] * 2

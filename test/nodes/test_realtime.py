@@ -215,8 +215,8 @@ def test_ros_time_that_jumps_back_begins_anew_and_is_told(tiny_path, namespace):
         assert member(container, "stem").health().values["clock_jumps"] == "1"
 
 
-def test_who_looks_on_gets_a_state_when_the_network_is_at_rest(tiny_path, namespace):
-    """Half a period after its frame: here ROS time stands still until then."""
+def test_who_looks_on_gets_a_state_half_a_period_after_its_frame(tiny_path, namespace):
+    """Also where ROS time stands still, as it does here; then from whoever looks now and then."""
     from sensor_msgs.msg import Image
 
     from streaming_net_ros.nodes import topics
@@ -229,15 +229,25 @@ def test_who_looks_on_gets_a_state_when_the_network_is_at_rest(tiny_path, namesp
             assert robot.host.spin(lambda t=topic: robot.node.count_publishers(t) > 0, 10)
         stem, source = member(container, "stem"), member(container, "frame_source")
         all_shown = [stem._telling.looked_at, source._looked_at["image"]]
+        assert {one._rest_s for one in all_shown} == {PERIOD_NS / 2e9}
         assert robot.host.spin(lambda: all(one._is_looked_at for one in all_shown), 10)
+        for one in all_shown:
+            one._rest_s = 1e6  # until it is said here that it is over
         tick(0)
         robot.look()
         assert robot.hears(1)  # the frame has gone through the whole network
-        assert robot.host.spin(lambda: all(one.wake_at_ns() for one in all_shown), 10)
-        assert {one.wake_at_ns() - container.pool.now_ns() for one in all_shown} == {
-            PERIOD_NS // 2
-        }
-        robot.host.spin(lambda: False, 0.3)
+        assert robot.host.spin(lambda: all(one._send_at_s for one in all_shown), 10)
         assert not shown
-        tick(1)
+        for one in all_shown:
+            one._send_at_s = 0.0
         assert robot.host.spin(lambda: len(shown) == 2, 10)
+
+
+def test_what_was_not_shown_of_a_run_is_forgotten_with_it(tiny_path, namespace):
+    with composed(tiny_path, namespace, mode="realtime") as (container, _):
+        stem, source = member(container, "stem"), member(container, "frame_source")
+        for node, shown in ((stem, stem._telling.looked_at), (source, source._looked_at["image"])):
+            shown._newest, shown._send_at_s = ("a state", 0, None), 1e12
+            node.trigger_deactivate()
+            node.trigger_activate()
+            assert shown._newest is None and shown._send_at_s is None

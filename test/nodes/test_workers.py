@@ -16,6 +16,11 @@ from harness import wait_until
 from streaming_net_ros.nodes import workers
 from streaming_net_ros.nodes.workers import WorkerPool
 
+
+def serve_on():
+    """Nobody else brings news here."""
+
+
 WAIT_S = 20  # for what must happen; nothing waits so long where the laws hold
 HEAVY_NS, LIGHT_NS = 10**9, 1000
 
@@ -105,7 +110,7 @@ def test_every_task_is_run_exactly_once_whatever_tasks_cost(threads, plan, helps
             for number in range(count):
                 done = member.then_wake(lambda at=at, number=number: runs[at].append(number))
                 if helps and number % 2:
-                    with pool.helping():
+                    with pool.helping(serve_on):
                         member.give(done)
                 else:
                     member.give(done)
@@ -176,19 +181,6 @@ def test_a_light_task_is_run_while_all_others_are_busy():
         over.set()
 
 
-def test_one_that_helps_does_the_light_tasks_and_leaves_the_heavy_ones():
-    with a_pool(1) as pool:
-        pool.start()
-        ran = queue.Queue()
-        members = {cost_ns: Worked(pool, cost_ns) for cost_ns in (LIGHT_NS, HEAVY_NS)}
-        assert wait_until(lambda: is_idle(pool))
-        with pool.helping():
-            for cost_ns, member in members.items():
-                member.give(lambda c=cost_ns: ran.put((c, threading.current_thread().name)))
-        done = dict(ran.get(timeout=WAIT_S) for _ in range(2))
-        assert done == {LIGHT_NS: threading.current_thread().name, HEAVY_NS: "worker-0"}
-
-
 def test_one_that_helps_while_others_listen_does_heavy_tasks_too_and_wakes_nobody():
     with a_pool(2) as pool:
         pool.start()
@@ -210,11 +202,45 @@ def test_heavy_tasks_that_one_who_helps_cannot_do_as_well_are_done_by_workers():
         together = threading.Barrier(2)
         members = [Worked(pool, HEAVY_NS) for _ in range(2)]
         assert wait_until(lambda: is_idle(pool))
-        with pool.helping(lambda: None):
+        with pool.helping(serve_on):
             for member in members:
                 member.give(lambda: together.wait(WAIT_S))
         assert wait_until(lambda: is_idle(pool) and pool._at_heavy == 0)
         assert not together.broken
+
+
+def test_a_heavy_task_does_not_wait_for_one_who_helps_and_is_at_a_light_one():
+    with a_pool(2) as pool:
+        pool.start()
+        light, heavy = Worked(pool, LIGHT_NS), Worked(pool, HEAVY_NS)
+        assert wait_until(lambda: is_idle(pool))
+        done = threading.Event()
+
+        def publish():
+            heavy.give(done.set)  # it comes while this one is at it
+            assert done.wait(WAIT_S)
+
+        with pool.helping(serve_on):
+            light.give(publish)
+        assert done.is_set()
+
+
+def test_one_that_helps_listens_again_however_much_there_is_to_do():
+    with a_pool(1) as pool:
+        pool.start()
+        member, done = Worked(pool, LIGHT_NS), []
+        assert wait_until(lambda: is_idle(pool))
+        us = threading.current_thread()
+
+        def task():
+            done.append(threading.current_thread() is us)
+            if len(done) < 500:
+                member.give(task)
+
+        with pool.helping(serve_on):
+            member.give(task)
+        assert sum(done) <= workers._MOST_TASKS
+        assert wait_until(lambda: len(done) == 500)  # the worker has gone on
 
 
 def test_no_more_heavy_tasks_are_under_way_than_there_are_workers_whoever_does_them():
@@ -230,7 +256,7 @@ def test_no_more_heavy_tasks_are_under_way_than_there_are_workers_whoever_does_t
 
         def bring(member):
             for _ in range(20):
-                with pool.helping(lambda: None):
+                with pool.helping(serve_on):
                     member.give(member.then_wake(task))
 
         members = [Worked(pool, HEAVY_NS) for _ in range(4)]
@@ -246,7 +272,7 @@ def test_no_more_heavy_tasks_are_under_way_than_there_are_workers_whoever_does_t
 def test_one_that_helps_does_them_though_the_news_were_bad():
     with a_pool(1) as pool:
         light, done = Worked(pool, LIGHT_NS), []
-        with pytest.raises(KeyError), pool.helping():
+        with pytest.raises(KeyError), pool.helping(serve_on):
             light.give(lambda: done.append(None))
             raise KeyError
         assert done == [None] and pool._free == 0
@@ -256,7 +282,7 @@ def test_one_that_helps_does_nothing_for_a_pool_that_ends():
     with a_pool(1) as pool:
         light = Worked(pool, LIGHT_NS)
         pool.stop()
-        with pool.helping():
+        with pool.helping(serve_on):
             light.give(lambda: pytest.fail("a task after the end"))
         assert pool._free == 0
 
@@ -299,11 +325,32 @@ def test_a_deadline_that_is_set_while_all_sleep_wakes_one_in_time(
         assert wait_until(lambda: is_idle(pool) and waiting.asked > 0)
         waiting.wake_ns = real_ns() + 10_000_000
         if helps:
-            with pool.helping():
+            with pool.helping(serve_on):
                 waiting.give()
         else:
             waiting.give()
         assert met.wait(WAIT_S)
+        with pool.lock:
+            pool._changed.notify_all()
+
+
+def test_a_deadline_is_kept_though_the_one_who_watched_over_it_is_at_another_task(monkeypatch):
+    """Who sleeps knows only of the deadlines from before: he is woken when nobody else watches."""
+    monkeypatch.setattr(workers, "_MAX_WAIT_S", 10 * WAIT_S)  # who oversleeps is late for ever
+    with a_pool(2, real_ns) as pool:
+        pool.start()
+        first, second = Worked(pool, HEAVY_NS), Worked(pool, HEAVY_NS)
+        met, over = threading.Event(), threading.Event()
+        first.due, second.due = lambda: over.wait(WAIT_S), met.set
+        assert wait_until(lambda: is_idle(pool))
+        with pool.helping(serve_on):
+            first.wake_ns = real_ns() + 10_000_000
+            second.wake_ns = first.wake_ns + 10_000_000
+            first.give()
+            second.give()
+        assert met.wait(WAIT_S) and not over.is_set()
+        over.set()
+        assert wait_until(lambda: pool._at_heavy == 0)
         with pool.lock:
             pool._changed.notify_all()
 
@@ -342,7 +389,7 @@ def test_whoever_does_tasks_does_them_in_inference_mode_on_so_many_torch_threads
         def help_out():
             pool.prepare_thread()
             for _ in range(2):
-                with pool.helping():
+                with pool.helping(serve_on):
                     member.cost(LIGHT_NS)
                     member.give(member.then_wake(task))
 
@@ -409,6 +456,25 @@ def test_stop_ends_all_threads_and_says_if_one_is_still_at_a_task():
     over.set()
     assert pool.stop(WAIT_S)
     assert not any(thread.is_alive() for thread in pool._threads)
+
+
+def test_stop_waits_for_one_who_helps():
+    pool = WorkerPool(1, 1, Clock(), lambda error: None)
+    pool.start()
+    member, over, begun = Worked(pool, HEAVY_NS), threading.Event(), threading.Event()
+    assert wait_until(lambda: is_idle(pool))
+
+    def help_out():
+        with pool.helping(serve_on):
+            member.give(lambda: begun.set() or over.wait(WAIT_S))
+
+    helps = threading.Thread(target=help_out)
+    helps.start()
+    assert begun.wait(WAIT_S)
+    assert not pool.stop(timeout_s=0.0)
+    over.set()
+    assert pool.stop(WAIT_S)
+    helps.join(WAIT_S)
 
 
 def test_a_usual_cost_is_the_least_of_the_last_tasks():

@@ -117,16 +117,22 @@ class FlowWindow:
         """
         if self._newest is None:
             return {}
+        finished = self._finished(self._newest)
         return {
-            group: self._finished(group) + 1
+            group: finished[group] + 1
             for group in self._done
             if all(
-                self._finished(source) >= self._finished(group) + 1 - delay
+                finished[source] >= finished[group] + 1 - delay
                 for source, delay in self._rollout.delays_into(group).items()
             )
         }
 
-    def _finished(self, node: str) -> int:
-        """The newest frame of a node that is known to be there."""
-        assert self._newest is not None
-        return self._done.get(node, self._newest) + self._first_frames[node]
+    def _finished(self, newest: int) -> dict[str, int]:
+        """The newest frame of every node that is known to be there: told, or heard by others."""
+        first = self._first_frames
+        finished = {n: self._done.get(n, newest) + first[n] for n in self._rollout.graph.nodes}
+        for _ in self._done:  # news go at most once through all groups
+            for edge in self._rollout.graph.edges:
+                heard = finished[edge.target] - self._rollout.delay(edge.source, edge.target)
+                finished[edge.source] = max(finished[edge.source], heard)
+        return finished

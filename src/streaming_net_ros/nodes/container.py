@@ -299,7 +299,7 @@ class Container:
             self.node.get_logger().warning("a worker was still computing and is left behind")
         self._collector.release()
         if "lines" in self.__dict__:
-            self.lines.close()  # its thread, too, may be at a frame that the ledger is told of
+            self.lines.close()
         if self.ledger is not None:
             self.ledger.close()
 

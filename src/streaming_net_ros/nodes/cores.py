@@ -14,7 +14,9 @@ from contextlib import suppress
 def leave_others_their_cores() -> None:
     """This thread, and those that it starts, wait for a free core when they are woken.
 
-    Linux's ``SCHED_BATCH``, which needs no rights. Where there is none, nothing changes.
+    Linux's ``SCHED_BATCH``, which needs no rights. Where there is none, or where the process was
+    started with another policy (``chrt``), nothing changes.
     """
     with suppress(AttributeError, OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

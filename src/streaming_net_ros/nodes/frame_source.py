@@ -36,6 +36,7 @@ from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.throttled import Throttle, Throttled
 from streaming_net_ros.nodes.transports import StateSender
+from streaming_net_ros.nodes.waiting import steady_timer
 from streaming_net_ros.nodes.watchdog import Watchdog
 from streaming_net_ros.nodes.workers import Task, earliest
 from streaming_net_ros.wire import Outlet, ServeOn, read_progress, read_stamp_ns, write_stamp_ns
@@ -57,6 +58,7 @@ class FrameSource(MemberNode):
         self._is_lockstep = container.settings.mode == "lockstep"
         self._inputs = InputTopics(self, container, self._offer)
         self._outlet: Outlet | None = None
+        self._looked_at: dict[str, Throttled] = {}
         self.fed = 0
         self.reset()
 
@@ -94,6 +96,7 @@ class FrameSource(MemberNode):
         self._conductor = Conductor(self, container.rules)
         self._timers_own = [
             self.create_timer(_WATCH_PERIOD_S, self._watch),
+            steady_timer(self, _WATCH_PERIOD_S, self._look),
         ]
 
     def _offer_line(self) -> None:
@@ -118,6 +121,8 @@ class FrameSource(MemberNode):
             for name in self.container.spec.inputs
             if name != self._primary
         }
+        for shown in self._looked_at.values():
+            shown.forget()
         self._window = FlowWindow(self.container.rollout, settings.window_frames)
         self._watchdog = Watchdog(
             self,
@@ -244,7 +249,7 @@ class FrameSource(MemberNode):
         """Feed the next image, if it may be fed now; otherwise show one to those who look on."""
         if (feed := self._next_feed(now_ns)) is not None:
             return feed
-        shown = (looked_at.next_task(now_ns) for looked_at in self._looked_at.values())
+        shown = (looked_at.next_task() for looked_at in self._looked_at.values())
         return next((task for task in shown if task is not None), None)
 
     def _next_feed(self, now_ns: int) -> Task | None:
@@ -386,12 +391,16 @@ class FrameSource(MemberNode):
 
     # --- watching (executor thread) ----------------------------------------------------------
 
+    def _look(self) -> None:
+        """Show what waits."""
+        if self.is_active:
+            for shown in self._looked_at.values():
+                shown.look()
+
     def _watch(self) -> None:
         """Match peers before the first frame; name who stands still after it."""
         if not self.is_active:
             return
-        for shown in self._looked_at.values():
-            shown.look()
         if not self._is_matched:
             self._is_matched = all(
                 self.container.peers.are_matched(self, name, sender)

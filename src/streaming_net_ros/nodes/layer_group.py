@@ -1,8 +1,9 @@
 """A layer group as a node: states in, one state out, responses where the network has an output.
 
-Threads: callbacks of the executor thread only decode and store. A worker runs the layers, hands
-the state to the groups of this process by reference, publishes it if anybody outside listens, and
-only then lets the group fire again, so that everything leaves in the order of frames.
+Threads: callbacks of the executor thread only decode and store. A worker, or the thread that has
+brought the last input, runs the layers, hands the state to the groups of this process by
+reference, publishes it if anybody outside listens, and only then lets the group fire again, so
+that everything leaves in the order of frames.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from streaming_net_ros.nodes.responses import Responder
 from streaming_net_ros.nodes.steering import Steering
 from streaming_net_ros.nodes.telling import NO_INPUTS, Inputs, Telling, inputs_at
 from streaming_net_ros.nodes.transports import StateHearer, StateSender
+from streaming_net_ros.nodes.waiting import steady_timer
 from streaming_net_ros.nodes.workers import Aside, Task, earliest
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ class LayerGroupNode(MemberNode):
             for source in self._rule.delays
             if source not in container.local_nodes
         }  # fmt: skip
-        self._look_timer = self.create_timer(_LOOK_PERIOD_S, self._look)
+        self._look_timer = steady_timer(self, _LOOK_PERIOD_S, self._look)
         self._ready_timer = self.create_timer(_READY_PERIOD_S, self._announce)
 
     def reset(self) -> None:
@@ -248,13 +250,13 @@ class LayerGroupNode(MemberNode):
             if (update := self._learning.next_task()) is not None:
                 return update
             if self._learning.is_in_the_way:
-                return self._telling.looked_at.next_task(now_ns)
+                return self._telling.looked_at.next_task()
         self._steering.at_border()
         job = self._mailbox.next_job(now_ns)
         if job is None:
-            return self._telling.looked_at.next_task(now_ns)
-        # To repeat a state takes no time, and says nothing of what computing one takes.
-        kind = partial if job.repeated is None else Aside
+            return self._telling.looked_at.next_task()
+        # To repeat a state, or to be silent, says nothing of what computing a state takes.
+        kind = Aside if job.repeated is not None or job.is_silent else partial
         if changes := self._steering.take_untold():
             return kind(self._begin_with, changes, self._mailbox, job)
         return kind(self._compute, self._mailbox, job)

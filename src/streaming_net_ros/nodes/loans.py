@@ -46,7 +46,7 @@ class Loan(Generic[Payload_contra]):
     Args:
         container: whose lines it is offered on.
         source: the name that it is asked for by.
-        make: makes the ring; called in the lines' thread, may raise TransportError.
+        make: makes the ring; called in a thread of the lines, may raise TransportError.
 
     Raises:
         TransportError: it cannot be offered here.
@@ -104,7 +104,7 @@ class Loan(Generic[Payload_contra]):
             self._ring = None
 
     def _lend(self) -> int:
-        """The lines' thread."""
+        """A thread of the lines."""
         with self._lock:
             if self._has_ended:
                 raise TransportError("the sender has just ended")

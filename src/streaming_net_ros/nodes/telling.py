@@ -3,8 +3,8 @@
 It is told after the state has left and the groups of this process that hear it have had their
 turn: nothing that is only looked at stands between a state and its use.
 
-Threads: everything is called with the pool's lock held, but for ``tell``, which a worker runs as
-a task of its own; of one group, one at a time, in the order of frames.
+Threads: ``begin``, ``finished`` and ``next_task`` are called with the pool's lock held. What they
+give to do, a worker does as a task of its own; of one group, one at a time, in frame order.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ class Telling:
         self._is_at_it = False
         self._finished_ns = self._said_ns = topics.READY_NS
         self._hears_progress.reset()
+        self.looked_at.forget()
 
     def release(self) -> None:
         """Leave the topics, once nothing is being told."""
@@ -213,7 +214,7 @@ class Telling:
         return True
 
     def _on_end(self) -> None:
-        """The lines' thread: the frame source is gone."""
+        """A thread of the lines: the frame source is gone."""
         self._line = None
 
     def _tell(self, stamp_ns: int, numbers: Mapping[str, float], run: deque[Task]) -> None:

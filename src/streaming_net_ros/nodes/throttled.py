@@ -11,6 +11,7 @@ behind the frame, all nodes would make theirs while later groups still want the 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -76,11 +77,12 @@ class Throttled:
         self._is_looked_at = Listeners(self._states, fresh_s=0.1)
         self._pool = container.pool
         is_realtime = container.settings.mode == "realtime"
-        self._rest_ns = container.grid.period_ns // 2 if is_realtime else 0
+        self._rest_s = container.grid.period_ns / 2e9 if is_realtime else 0.0
         self._lock = threading.Lock()
         self._due_s = 0.0
         self._newest: _Shown | None = None  # that has not been sent
-        self._send_at_ns: int | None = None  # when the newest one shall be sent, in ROS time
+        # When the newest one shall be sent, by a clock that nobody sets or stops.
+        self._send_at_s: float | None = None
         self._has_ended = False
 
     def take(self, state: Tensor | None, stamp_ns: int, origin: Origin) -> None:
@@ -90,32 +92,44 @@ class Throttled:
         until ``look`` finds that its time has come.
         """
         if not self._is_looked_at:
-            self._newest = self._send_at_ns = None
+            self.forget()
             return
         self._newest = (state, stamp_ns, origin)
-        if self._send_at_ns is None and self._is_due():
-            self._send_at_ns = self._pool.now_ns() + self._rest_ns
+        if self._send_at_s is None:
+            self._send_at_s = max(self._due_s, time.monotonic() + self._rest_s)
 
-    def next_task(self, now_ns: int) -> Task | None:
+    def forget(self) -> None:
+        """What was not sent is of a run that is over. Called with the pool's lock held."""
+        self._newest = self._send_at_s = None
+
+    def next_task(self) -> Task | None:
         """To send the newest state, if that is to be done now. Called with the lock held."""
-        if self._send_at_ns is None or now_ns < self._send_at_ns:
+        if not self._is_due():
             return None
-        self._send_at_ns = None
+        self._send_at_s = None
         return Aside(self._send_as_task)
 
     def wake_at_ns(self) -> int | None:
-        """When to ask for a task again."""
-        return self._send_at_ns
+        """When to ask for a task again, in ROS time as far as that is known."""
+        if self._send_at_s is None:
+            return None
+        left_ns = math.ceil(1e9 * max(0.0, self._send_at_s - time.monotonic()))
+        return self._pool.now_ns() + left_ns
 
     def look(self) -> None:
-        """Executor thread, now and then: send what waits, if it is time."""
-        if self._newest is not None and self._send_at_ns is None and self._is_due():
+        """Executor thread, now and then: send what should have been sent.
+
+        Where there is always something to compute, no worker asks; and ROS time may stand still.
+        """
+        if self._is_due():
             self.send()
 
     def send(self) -> None:
         """Publish the newest state, unless that was done. Any thread."""
+        with self._pool.lock:
+            newest = self._newest
+            self.forget()
         with self._lock:
-            newest, self._newest = self._newest, None
             if newest is None or self._has_ended:
                 return
             self._due_s = time.monotonic() + 1 / self._throttle.hz
@@ -138,4 +152,4 @@ class Throttled:
             self._node.destroy_publisher(self._states)
 
     def _is_due(self) -> bool:
-        return time.monotonic() >= self._due_s
+        return self._send_at_s is not None and time.monotonic() >= self._send_at_s

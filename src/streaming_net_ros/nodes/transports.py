@@ -10,7 +10,7 @@ A notice does not take the way through DDS: at 30 Hz a small message takes a mil
 waking of a process itself a few hundredths of that (``benchmarks/hop.py``).
 
 Threads: a sender is used by one worker at a time. A hearer chooses in the executor thread, and
-states in shared memory come in the thread of the process's lines.
+states in shared memory come in the threads of the process's lines.
 """
 
 from __future__ import annotations
@@ -403,7 +403,8 @@ class StateHearer:
         lying, spare = self._lying, self._spare
         batch = self._borrow(ring, lying, notice) if lying else self._copy(ring, spare, notice)
         if batch is None:
-            self._lose(1, f"state {notice.number} was overwritten before it was read")
+            self._lose(1, f"state {notice.number} was overwritten before it was read, or never "
+                          "finished")  # fmt: skip
             return
         with self._container.pool.helping(serve_on):
             self._take(batch, notice.stamp_ns, notice.origin, notice.sent_ns)
@@ -446,7 +447,7 @@ class StateHearer:
         try:
             if not ring.read(notice.number, numbers, self._container.patience_s):
                 return None
-        except TransportError as error:  # of the device: the lines' thread looks for another way
+        except TransportError as error:  # of the device: ``look`` finds another way
             self._leave_device(str(error))
             self._hang_up()
             return None
@@ -464,7 +465,7 @@ class StateHearer:
         return payload, payload.numpy()
 
     def _on_end(self) -> None:
-        """The lines' thread: the other process has ended, or takes its leave."""
+        """A thread of the lines: the other process has ended, or takes its leave."""
         self._no_messages_until_s = time.monotonic() + _GHOST_S
         self._line = self._ring = None
 

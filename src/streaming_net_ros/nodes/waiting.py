@@ -1,4 +1,4 @@
-"""Waiting inside a coroutine of the executor: callbacks go on meanwhile."""
+"""Waiting and looking by the machine's own clock, while callbacks of the executor go on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.task import Future
+from rclpy.timer import Timer
 
 _LOOK_S = 0.01
+
+
+def steady_timer(node: Node, period_s: float, call: Callable[[], None]) -> Timer:
+    """A timer by a clock that nobody sets or stops, also where ROS time is simulated."""
+    return node.create_timer(period_s, call, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 async def until(node: Node, holds: Callable[[], bool], timeout_s: float) -> bool:
@@ -37,7 +43,7 @@ async def until(node: Node, holds: Callable[[], bool], timeout_s: float) -> bool
         elif time.monotonic() >= end_s:
             over.set_result(False)
 
-    timer = node.create_timer(_LOOK_S, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+    timer = steady_timer(node, _LOOK_S, look)
     try:
         return bool(await over)
     finally:

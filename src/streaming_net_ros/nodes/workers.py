@@ -23,6 +23,7 @@ _MAX_WAIT_S = 0.5
 _SIM_TIME_POLL_S = 0.002
 _HEAVY_NS = 300_000  # a task worth another thread: to wake one takes about a quarter of that
 _STUCK_NS = 3_000_000  # a light task that takes so long is disturbed: others wait for it no more
+_MOST_TASKS = 64  # that one who helps does before it listens again
 _TASKS = 32  # that a member's usual cost is taken from, to twice as many
 
 
@@ -128,15 +129,20 @@ class WorkerPool:
             thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
-        """End the threads after the tasks that they are at. False if one is still at it."""
+        """End the threads after the tasks that they are at, and wait for those who help.
+
+        Returns:
+            False if somebody is still at a task.
+        """
+        end_s = time.monotonic() + timeout_s
         with self.lock:
             self._is_stopping = True
             self._changed.notify_all()
-        end_s = time.monotonic() + timeout_s
+            is_over = self._changed.wait_for(lambda: self._free == self._at_heavy == 0, timeout_s)
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, end_s - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return is_over and not any(thread.is_alive() for thread in self._threads)
 
     def add(self, member: Member) -> None:
         """Let a member work."""
@@ -158,7 +164,9 @@ class WorkerPool:
         if known.is_heavy:
             self._light.pop(member, None)
             self._heavy[member] = known
-            if not self._helpers and self._at_heavy < len(self._threads):
+            # Who helps looks at once, unless it is at a light task.
+            looks = self._helpers and math.isinf(self._light_since_ns)
+            if not looks and self._at_heavy < len(self._threads):
                 self._changed.notify()
         else:
             self._heavy.pop(member, None)
@@ -171,35 +179,34 @@ class WorkerPool:
         return time.perf_counter_ns() - self._light_since_ns > _STUCK_NS
 
     @contextmanager
-    def helping(self, serve_on: Callable[[], None] | None = None) -> Iterator[None]:
+    def helping(self, serve_on: Callable[[], None]) -> Iterator[None]:
         """A thread that brings news does what follows from them itself, and then goes on.
 
         It must have been prepared for tasks (``prepare_thread``). To wake a worker takes longer
         than a light task.
 
         Args:
-            serve_on: lets others bring the next news meanwhile: heavy tasks are done as well.
-                None: these are left to the workers.
+            serve_on: lets others bring the next news; called when these are in.
         """
-        does_heavy = serve_on is not None
         with self.lock:
             self._free += 1
-            self._helpers += does_heavy
+            self._helpers += 1
         try:
             yield
         finally:
-            if serve_on is not None:
-                serve_on()
-            while (picked := self._next_to_help(does_heavy)) is not None:
-                self._do(*picked, helps=does_heavy)
+            serve_on()
+            picked, left = self._next_to_help(_MOST_TASKS), _MOST_TASKS
+            while picked is not None:
+                self._do(*picked, helps=True)
+                left -= 1
+                picked = self._next_to_help(left)
 
-    def _next_to_help(self, does_heavy: bool) -> tuple[_Known, Task, bool] | None:
+    def _next_to_help(self, left: int) -> tuple[_Known, Task, bool] | None:
         with self.lock:
-            picked = None if self._is_stopping else self._pick(does_heavy=does_heavy)
-            if picked is not None:
-                return self._begin(picked, does_heavy)
+            if left and not self._is_stopping and (picked := self._pick()) is not None:
+                return self._begin(picked, helps=True)
             self._free -= 1
-            self._helpers -= does_heavy
+            self._helpers -= 1
             self._leave_the_rest()
             return None
 
@@ -221,13 +228,15 @@ class WorkerPool:
 
         Whoever sleeps knows nothing of a deadline that was learned of since.
         """
-        if (self._heavy and self._at_heavy < len(self._threads)) or (
+        if self._is_stopping:
+            self._changed.notify_all()  # who stops the pool waits for the last one
+        elif (self._heavy and self._at_heavy < len(self._threads)) or (
             not self._free and (self._light or self._next_ns() < self._watched_ns)
         ):
             self._changed.notify()
 
     def prepare_thread(self) -> None:
-        """This thread will do tasks, and nothing else."""
+        """This thread will do tasks; whatever else it does, it does in their mode."""
         torch.set_num_threads(self._torch_threads)  # torch keeps one number for every thread
         # And one mode, which to enter for each task takes time; it lasts as long as it is kept.
         self._of_thread.mode = torch.inference_mode()
@@ -261,22 +270,24 @@ class WorkerPool:
     def _next(self) -> tuple[_Known, Task, bool] | None:
         """Wait for a task; None: the pool ends. This thread is among the free ones."""
         with self.lock:
-            while (picked := self._pick()) is None:
+            while self._is_stopping or (picked := self._pick()) is None:
                 self._free -= 1
                 if self._is_stopping:
+                    self._leave_the_rest()
                     return None
                 self._changed.wait(self._wait_s())
+                self._watched_ns = math.inf
                 self._free += 1
-            return None if self._is_stopping else self._begin(picked, helps=False)
+            return self._begin(picked, helps=False)
 
-    def _pick(self, does_heavy: bool = True) -> tuple[_Known, Task] | None:
+    def _pick(self) -> tuple[_Known, Task] | None:
         """The next task of whoever is ready: a light one, then a heavy one, oldest first."""
         now_ns = self.now_ns()
         if self._wake_at_ns:
             self._wake_due(now_ns)
         # Another worker is at the light tasks, and two would fight; unless it is stuck in one.
-        does_light = not does_heavy or self._free <= 1 or self._is_light_overdue()
-        does_heavy = does_heavy and self._at_heavy < len(self._threads)
+        does_light = self._free <= 1 or self._is_light_overdue()
+        does_heavy = self._at_heavy < len(self._threads)
         for ready, may_do in ((self._light, does_light), (self._heavy, does_heavy)):
             while ready and may_do:
                 member = next(iter(ready))

@@ -17,12 +17,12 @@ from it: so the thread that brings news can act on them itself, and nobody has t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -123,6 +123,9 @@ class Lines:
         on_failure: called from a serving thread if what it called back raised; it goes on.
         threads: that serve.
         prepare: called in each of them before it serves.
+
+    Raises:
+        TransportError: there are no lines on this system.
     """
 
     def __init__(
@@ -131,6 +134,8 @@ class Lines:
         threads: int = 1,
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
+        if not (hasattr(select, "epoll") and hasattr(os, "eventfd")):
+            raise TransportError("no lines between processes: they need Linux")
         self._on_failure = on_failure
         self._prepare = prepare
         self._thread_count = threads
@@ -192,9 +197,10 @@ class Lines:
             return
         self._is_ending = True
         os.eventfd_write(self._end, 1)
+        end_s = time.monotonic() + _TIMEOUT_S
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(_TIMEOUT_S)
+                thread.join(max(0.0, end_s - time.monotonic()))
         with self._lock:
             for outlet in list(self._listening):
                 self.withdraw(outlet)
@@ -221,20 +227,24 @@ class Lines:
         while not self._is_ending:
             for descriptor, _ in self._epoll.poll(maxevents=1):
                 if (served := self._served.get(descriptor)) is not None:
-                    self._serve_once(*served)
+                    self._serve_once(descriptor, served)
 
-    def _serve_once(self, line: socket.socket, on_ready: Callable[[ServeOn], None]) -> None:
+    def _serve_once(
+        self, descriptor: int, served: tuple[socket.socket, Callable[[ServeOn], None]]
+    ) -> None:
         is_served = False
 
         def serve_on() -> None:
             nonlocal is_served
-            if not is_served:
-                is_served = True
-                with contextlib.suppress(OSError, ValueError):  # it has ended
-                    self._epoll.modify(line, select.EPOLLIN | select.EPOLLONESHOT)
+            if is_served:
+                return
+            is_served = True
+            with self._lock:  # unless it has ended: its number may be another line's by now
+                if self._served.get(descriptor) is served:
+                    self._epoll.modify(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
 
         try:
-            on_ready(serve_on)
+            served[1](serve_on)
         except OSError:
             pass  # it was closed meanwhile
         except Exception as error:  # all other lines are served by this thread too

@@ -6,8 +6,9 @@ Readers get its descriptor over a socket (``wire.lines``) and map it read-only.
 
 Each slot has a sequence number (a seqlock): state ``n`` lies in slot ``n % slots``, whose sequence
 is ``2 n - 1`` while it is written and ``2 n`` from then on. A reader copies the slot out between
-two looks at the sequence; if either is not ``2 n``, what was copied is not used. Readers are told
-of a state before it is written, and wake up meanwhile: one that is early waits for the sequence.
+two looks at the sequence, or uses it there; if either is not ``2 n``, what came of it is of no
+worth. Readers may be told of a state before it is written, to wake up meanwhile: one that is early
+waits for the sequence.
 
 ``SequenceWriter`` and ``SequenceReader`` are that alone, wherever the slots lie (``device_ring``:
 in the memory of a GPU); ``RingWriter`` and ``RingReader`` have them in the same memory.
