@@ -152,7 +152,7 @@ def children_of(pid):
 
 
 def open_files():
-    """How many descriptors this process has, without what other tests have left to be collected."""
+    """How many descriptors this process has, when garbage of other tests is collected."""
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
 

@@ -96,7 +96,10 @@ class LayerGroupNode(MemberNode):
         borrows = container.device == CPU and self._learning is None and only_reads(self._group)
         self._hearers = {
             source: StateHearer(
-                self, source, container, partial(self._take_in, source), self._refuse,
+                self, source, container,
+                take=partial(self._take_in, source),
+                tell_hop=partial(self._tell_hop, source),
+                refuse=self._refuse,
                 borrows=borrows,
             )
             for source in self._rule.delays
@@ -207,21 +210,15 @@ class LayerGroupNode(MemberNode):
             )
         self.container.pool.wake(self)
 
-    def _take_in(
-        self,
-        source: str,
-        batch: Tensor | None,
-        stamp_ns: int,
-        origin: Origin,
-        sent_ns: int | None,
-    ) -> None:
+    def _take_in(self, source: str, batch: Tensor | None, stamp_ns: int, origin: Origin) -> None:
         """Any thread: a state of another process is here."""
         frame = self.container.grid.frame_at(stamp_ns)
         with self.container.pool.lock:
             self.arrive(source, frame, batch, origin, self.container.pool.now_ns())
-            if sent_ns is None:
-                return
-            hop_ns = system_ns() - sent_ns
+
+    def _tell_hop(self, source: str, stamp_ns: int, hop_ns: int) -> None:
+        """Any thread: how long a state was on its way; told when it has been used."""
+        with self.container.pool.lock:
             self._tally.edges[source].hop.add(hop_ns)
         if self._telling.debug.is_heard:
             name = edge_name(source, self.group_name, "hop_ms")

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
 
 Transport = Literal["none yet", "cuda_ipc", "shared_memory", "message"]
-# (batch or None for silence, stamp, origin, time of sending)
-Take = Callable[[Tensor | None, int, Origin, int | None], None]
+Take = Callable[[Tensor | None, int, Origin], None]  # (batch or None for silence, stamp, origin)
+TellHop = Callable[[int, int], None]  # (stamp, ns from its sending to its arrival)
 ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
 _ROUNDS = 4  # of the ring, for which it is known where a frame's state lies
 _GHOST_S = 6.0  # a killed process stays in the ROS graph for so long (config/fastdds.xml: 5 s)
@@ -193,6 +193,7 @@ class StateHearer:
         source: the group or input.
         container: of the node.
         take: is handed every state.
+        tell_hop: is told how long it was on its way, once it has been used; in realtime.
         refuse: is told of what is no such state.
         borrows: states in shared memory are used where they lie, without a copy: ask ``has``
             behind every use. Only on the CPU.
@@ -208,9 +209,10 @@ class StateHearer:
         node: Node,
         source: str,
         container: Container,
-        take: Take,
-        refuse: Callable[[StateError], None],
         *,
+        take: Take,
+        tell_hop: TellHop,
+        refuse: Callable[[StateError], None],
         borrows: bool = False,
     ) -> None:
         self._node = node
@@ -222,6 +224,7 @@ class StateHearer:
         self._form = container.formats[source]
         self._uploader = uploader_to(container.device)
         self._take = take
+        self._tell_hop = tell_hop
         self._refuse = refuse
         self._line: socket.socket | None = None
         self._ring: RingReader | DeviceRingReader | None = None
@@ -393,8 +396,7 @@ class StateHearer:
             self._refuse(StateError(str(error), where=f"line of {self._source}"))
             return
         if not notice.number:
-            with self._container.pool.helping(serve_on):
-                self._take(None, notice.stamp_ns, notice.origin, notice.sent_ns)
+            self._hand_on(None, notice, serve_on)
             return
         if self._newest and notice.number > self._newest + 1:
             missed = notice.number - self._newest - 1
@@ -406,10 +408,17 @@ class StateHearer:
             self._lose(1, f"state {notice.number} was overwritten before it was read, or never "
                           "finished")  # fmt: skip
             return
-        with self._container.pool.helping(serve_on):
-            self._take(batch, notice.stamp_ns, notice.origin, notice.sent_ns)
+        self._hand_on(batch, notice, serve_on)
         if not (lying or spare):  # and another thread has not made one meanwhile
             spare.append(self._fresh())
+
+    def _hand_on(self, batch: Tensor | None, notice: Notice, serve_on: ServeOn) -> None:
+        """Give the state to the group, compute with it, and tell then what it took to come."""
+        hop_ns = None if notice.sent_ns is None else system_ns() - notice.sent_ns
+        with self._container.pool.helping(serve_on):
+            self._take(batch, notice.stamp_ns, notice.origin)
+        if hop_ns is not None:
+            self._tell_hop(notice.stamp_ns, hop_ns)
 
     def _slots_of(self, ring: RingReader | DeviceRingReader) -> list[Tensor]:
         """A batch of one state in every slot, if states are used where they lie."""
@@ -491,4 +500,7 @@ class StateHearer:
         if given.payload is not None:
             payload = torch.from_numpy(given.payload)
             batch = self._uploader.upload(payload, self._form.shape)
-        self._take(batch, given.stamp_ns, given.origin, given.sent_ns)
+        hop_ns = None if given.sent_ns is None else system_ns() - given.sent_ns
+        self._take(batch, given.stamp_ns, given.origin)
+        if hop_ns is not None:
+            self._tell_hop(given.stamp_ns, hop_ns)
