@@ -141,8 +141,13 @@ def test_a_held_edge_counts_as_held_and_keeps_the_age_of_what_it_holds():
     assert job.origin == Origin(500, 5, held=1.0)
 
 
+def copied(source, given):
+    """A copy; None of what its owner says is gone."""
+    return None if given.state == ["gone"] else given._replace(state=list(given.state))
+
+
 def test_a_held_edge_holds_what_its_owner_makes_of_a_state_that_is_lent():
-    box = Mailbox(firing_rules(streaming(network("image>a")))["a"], keep=list)
+    box = Mailbox(firing_rules(streaming(network("image>a")))["a"], keep=copied)
     lent = [1.0]
     box.arrive("image", 0, lent)
     assert box.next_job().inputs["image"].state is lent
@@ -151,6 +156,36 @@ def test_a_held_edge_holds_what_its_owner_makes_of_a_state_that_is_lent():
     lent[0] = 2.0  # whoever lent it writes there again
     box.arrive("image", 1, lent)
     assert box.next_job().inputs["image"].state == [1.0]
+
+
+def test_an_edge_that_is_held_after_the_group_heard_nothing_holds_what_was_heard_then():
+    """However often whoever lent it has written there since."""
+    box = Mailbox(firing_rules(streaming(network("image>a")))["a"], keep=copied)
+    lent = [1.0]
+    for frame in range(3):
+        box.arrive("image", frame, lent)
+        assert box.next_job() is not None
+        box.finish(frame + 1, [])
+        if frame == 0:
+            box.lesions.set("silence")
+        else:
+            lent[0] = 7.0 + frame
+    box.lesions.set("hold", "image")
+    box.lesions.set("none")
+    box.arrive("image", 3, lent)
+    assert box.next_job().inputs["image"].state == [1.0]
+
+
+def test_what_is_gone_before_it_could_be_kept_is_not_held():
+    box = Mailbox(firing_rules(streaming(network("image>a")))["a"], keep=copied)
+    lent = [1.0]
+    box.arrive("image", 0, lent)
+    box.next_job()
+    box.finish(1, [])
+    lent[0] = "gone"
+    box.lesions.set("hold", "image")
+    box.arrive("image", 1, [2.0])
+    assert box.next_job().inputs["image"].state is None
 
 
 def test_realtime_does_not_stand_in_for_a_source_that_says_it_is_silent():

@@ -258,6 +258,13 @@ def test_of_torchs_layers_only_those_with_inplace_may_write_to_an_input(layers, 
     edge["layers"] = [*layers, *edge["layers"]]
     group = StreamingNetwork(parse_network(content)).eval().group(content["groups"][0]["name"])
     assert only_reads(group) is is_known
+    # Layers of a shared stack are not registered in the group, and are called by it.
+    content = copy.deepcopy(TINY)
+    content["shared"] = {**content.get("shared", {}), "first": layers}
+    edge = content["groups"][0]["edges"][0]
+    edge["layers"] = [{"shared": "first"}, *edge["layers"]]
+    group = StreamingNetwork(parse_network(content)).eval().group(content["groups"][0]["name"])
+    assert only_reads(group) is is_known
 
 
 def test_a_factorys_module_says_itself_that_it_only_reads():

@@ -15,6 +15,7 @@ from streaming_net_ros.frames.running import Input, State
 
 Lesion = Literal["none", "hold", "silence"]
 LESIONS: tuple[Lesion, ...] = get_args(Lesion)
+Keep = Callable[[str, Input[State]], Input[State] | None]  # (source, what was heard of it)
 
 
 class Lesions(Generic[State]):
@@ -28,7 +29,8 @@ class Lesions(Generic[State]):
     Args:
         group: whose.
         sources: whom it hears.
-        keep: gives what to hold of a state that may be lent only.
+        keep: gives an input that may be kept, of one whose state may be lent only; None if that
+            is not there any more.
 
     Attributes:
         group: the lesion of the group itself.
@@ -38,9 +40,10 @@ class Lesions(Generic[State]):
         self,
         group: str,
         sources: tuple[str, ...],
-        keep: Callable[[State], State] = lambda state: state,
+        keep: Keep[State] = lambda source, given: given,
     ) -> None:
         self._keep = keep
+        self._is_kept = True  # what was heard last may be kept as it is
         self.group: Lesion = "none"
         self._name = group
         self._edges: dict[str, Lesion] = dict.fromkeys(sources, "none")
@@ -66,10 +69,10 @@ class Lesions(Generic[State]):
             raise ParameterError(
                 "no such edge", where=where, expected=f"one of {list(self._edges)}", got=source
             )
-        if lesion == "hold" and self._edges[source] != "hold" and source in self._heard:
-            heard = self._heard[source]
-            state = None if heard.state is None else self._keep(heard.state)
-            self._kept[source] = heard._replace(state=state)
+        if lesion == "hold" and self._edges[source] != "hold":
+            self.hears_nothing()
+            if source in self._heard:
+                self._kept[source] = self._heard[source]
         if lesion != "hold":
             self._kept.pop(source, None)
         self._edges[source] = lesion
@@ -88,11 +91,18 @@ class Lesions(Generic[State]):
         self, heard: Mapping[str, Input[State]], kept: Mapping[str, Input[State]]
     ) -> None:
         """Take up what was ``remembered``."""
-        self._heard, self._kept = heard, dict(kept)
+        self._heard, self._kept, self._is_kept = heard, dict(kept), False
 
     def forget(self) -> None:
         """What was heard and held is of a time that is gone; lesions stay."""
         self._heard, self._kept = {}, {}
+
+    def hears_nothing(self) -> None:
+        """A frame that hears nothing, or a hold, begins: what was heard last is kept from now."""
+        if not self._is_kept:
+            kept = {source: self._keep(source, given) for source, given in self._heard.items()}
+            self._heard = {source: given for source, given in kept.items() if given is not None}
+            self._is_kept = True
 
     @property
     def is_any(self) -> bool:
@@ -107,5 +117,5 @@ class Lesions(Generic[State]):
                 inputs[source] = kept._replace(is_held=True)
             elif given is not None:
                 inputs[source] = given._replace(state=None, is_held=False)
-        self._heard = inputs
+        self._heard, self._is_kept = inputs, False
         return inputs

@@ -25,12 +25,12 @@ of what a state is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Generic, NamedTuple
 
 from streaming_net_ros.errors import ParameterError
-from streaming_net_ros.frames.lesion import Lesion, Lesions
+from streaming_net_ros.frames.lesion import Keep, Lesion, Lesions
 from streaming_net_ros.frames.origin import Origin, origin_of
 from streaming_net_ros.frames.rule import Deadline, FiringRule
 from streaming_net_ros.frames.running import Arrived, Input, Running, State
@@ -103,7 +103,7 @@ class Mailbox(Generic[State]):
 
     Args:
         rule: the group's.
-        keep: gives what an edge holds that is lesioned so, of a state that may be lent only.
+        keep: see ``Lesions``: states may be lent only, and an edge that is held keeps one.
 
     Attributes:
         lesions: of the group and its edges.
@@ -111,9 +111,7 @@ class Mailbox(Generic[State]):
         silences: how often the group fell silent, because its newest image was too old.
     """
 
-    def __init__(
-        self, rule: FiringRule, keep: Callable[[State], State] = lambda state: state
-    ) -> None:
+    def __init__(self, rule: FiringRule, keep: Keep[State] = lambda source, given: given) -> None:
         self.rule = rule
         self.lesions: Lesions[State] = Lesions(rule.group, tuple(rule.delays), keep)
         self.jumps = 0
@@ -393,6 +391,8 @@ class Mailbox(Generic[State]):
     def _fire(self, frame: int, inputs: dict[str, Input[State]]) -> Job[State]:
         run, lesion, own = self._run, self.lesions.group, self._run.own
         repeats = lesion == "hold" or (lesion == "none" and not self._is_due(frame))
+        if repeats or lesion != "none":
+            self.lesions.hears_nothing()
         if repeats and own is not None and own.state is not None:
             job = Job(frame, {}, own.origin, (), run.skipped, own.state)
         elif lesion != "none":

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from streaming_net_ros.network.group import Inputs, LayerGroup
+from streaming_net_ros.network.layers import SharedReference
 from streaming_net_ros.network.layout import as_state
 
 Layers = Callable[[Inputs], Tensor | None]  # a state from the states of sources, as a LayerGroup
@@ -37,7 +38,15 @@ def only_reads(group: LayerGroup) -> bool:
     """
     if group.made is not None:
         return getattr(group.made, "only_reads_inputs", False) is True
-    return not any(getattr(layer, "inplace", False) for layer in group.modules())
+    return not any(getattr(layer, "inplace", False) for layer in _all_layers(group))
+
+
+def _all_layers(module: nn.Module) -> Iterator[nn.Module]:
+    """Every layer in it, those of shared stacks too."""
+    for layer in module.modules():
+        yield layer
+        if isinstance(layer, SharedReference):
+            yield from _all_layers(layer.stack)
 
 
 class _Flat:

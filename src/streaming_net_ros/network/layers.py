@@ -60,6 +60,11 @@ class SharedReference(nn.Module):
         self.name = name
         self._stack = (stack,)  # in a tuple: torch must not register it a second time
 
+    @property
+    def stack(self) -> nn.Module:
+        """The shared stack."""
+        return self._stack[0]
+
     def forward(self, state: Tensor) -> Tensor:
         """The shared stack, applied."""
         result: Tensor = self._stack[0](state)

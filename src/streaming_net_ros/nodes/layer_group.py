@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import RunError, StateError
-from streaming_net_ros.frames import Arrival, FrameTally, Job, Mailbox, Origin
+from streaming_net_ros.frames import Arrival, FrameTally, Input, Job, Mailbox, Origin
 from streaming_net_ros.frames.ledger import FrameLine, system_ns
 from streaming_net_ros.network.adjust import Change
 from streaming_net_ros.network.device import CPU, compute_stream
@@ -122,7 +122,16 @@ class LayerGroupNode(MemberNode):
 
     def empty_mailbox(self) -> Mailbox[Tensor]:
         """One that knows nothing yet. What an edge holds is a copy: states may be borrowed."""
-        return Mailbox(self._rule, Tensor.clone)
+        return Mailbox(self._rule, self._keep)
+
+    def _keep(self, source: str, given: Input[Tensor]) -> Input[Tensor] | None:
+        """A copy of what was heard; None if it was borrowed, and is not there any more."""
+        if given.state is None:
+            return given
+        state = given.state.clone()
+        hearer = self._hearers.get(source)
+        is_whole = hearer is None or hearer.has(given.frame, given.state)
+        return given._replace(state=state) if is_whole else None
 
     @property
     def mailbox(self) -> Mailbox[Tensor]:
@@ -298,17 +307,31 @@ class LayerGroupNode(MemberNode):
             self._stop_state(job)
         if self._learning is not None and is_finite and mailbox is self._mailbox:
             self._learning.lived(job)
+        self._finish(
+            mailbox, job, batch if is_finite else None, inputs=inputs,
+            done_ns=begun_ns + work_ns, work_ns=work_ns, is_lost=not is_finite,
+        )  # fmt: skip
+
+    def _finish(
+        self,
+        mailbox: Mailbox[Tensor],
+        job: Job[Tensor],
+        batch: Tensor | None,
+        *,
+        inputs: Inputs,
+        done_ns: int,
+        work_ns: int,
+        is_lost: bool,
+    ) -> None:
+        """The frame is over; ``is_lost``: nothing may be used of it, not even by the group."""
         with self.container.pool.lock:
             if mailbox is not self._mailbox:
                 return
-            self._telling.finished(
-                job, batch if is_finite else None, inputs, begun_ns + work_ns, work_ns
-            )
-            self._tally.not_finite += not is_finite
-            if is_finite:
-                self._mailbox.finish(job.frame, batch)
+            self._telling.finished(job, batch, inputs, done_ns, work_ns)
+            if is_lost:
+                mailbox.discard(job.frame)
             else:
-                self._mailbox.discard(job.frame)
+                mailbox.finish(job.frame, batch)
             self._progress_ns = self.container.grid.stamp_ns(job.frame)
             self.container.finished(self.group_name, job.frame)
             self.container.pool.wake(self)
@@ -340,13 +363,12 @@ class LayerGroupNode(MemberNode):
         ]
 
     def _give_up(self, mailbox: Mailbox[Tensor], job: Job[Tensor], torn: Sequence[str]) -> None:
-        """A frame that was made of torn states gives none; in realtime the next one is tried."""
+        """A frame that was made of torn states gives none. It ends a run in lockstep."""
         for source in torn:
             self._hearers[source].lose(job.inputs[source].frame)
-        with self.container.pool.lock:
-            if mailbox is self._mailbox:
-                mailbox.discard(job.frame)
-                self.container.pool.wake(self)
+        if self._is_realtime:
+            self._finish(mailbox, job, None, inputs=NO_INPUTS, done_ns=time.perf_counter_ns(),
+                         work_ns=0, is_lost=True)  # fmt: skip
 
     def _write_ledger(
         self, job: Job[Tensor], inputs: Inputs, is_finite: bool, work_ns: int, at_ns: int
@@ -377,6 +399,8 @@ class LayerGroupNode(MemberNode):
             remedy="look at its weights and at what it hears",
         )
         self.get_logger().error(str(error), throttle_duration_sec=1.0)
+        with self.container.pool.lock:
+            self._tally.not_finite += 1
         if not self._is_realtime:
             self.container.fail(error)
 

@@ -58,7 +58,7 @@ Transport = Literal["none yet", "cuda_ipc", "shared_memory", "message"]
 Take = Callable[[Tensor | None, int, Origin], None]  # (batch or None for silence, stamp, origin)
 TellHop = Callable[[int, int], None]  # (stamp, ns from its sending to its arrival)
 ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
-_ROUNDS = 4  # of the ring, for which it is known where a frame's state lies
+_KNOWN_FRAMES = 1000  # of which it is known where a state lies: longer than any frame takes
 _GHOST_S = 6.0  # a killed process stays in the ROS graph for so long (config/fastdds.xml: 5 s)
 
 
@@ -217,7 +217,8 @@ class StateHearer:
     ) -> None:
         self._node = node
         self._borrows = borrows
-        self._lying: list[Tensor] = []  # the slots of the ring, if states are used there
+        self._slots: list[Tensor] = []  # of the ring, if states are used where they lie
+        self._lying: list[Tensor] = []  # the same as long as states are used there
         self._borrowed: dict[int, _Borrowed] = {}  # by frame: where its state lies
         self._source = source
         self._container = container
@@ -325,7 +326,7 @@ class StateHearer:
             return False
         self._newest = 0
         self._line, self._ring = given
-        self._lying = self._slots_of(self._ring)
+        self._lying = self._slots = self._slots_of(self._ring)
         self._spare = [] if self._lying else [self._fresh()]
         self.reason, self.is_fallback = self._device_reason, bool(self._device_reason)
         self._container.lines.hear(self._line, self._on_notice, self._on_end)
@@ -439,14 +440,19 @@ class StateHearer:
         batch, known = lying[notice.number % len(lying)], self._borrowed
         frame = self._container.grid.frame_at(notice.stamp_ns)
         known[frame] = _Borrowed(batch, ring, notice.number)
-        while len(known) > _ROUNDS * len(lying):
+        while len(known) > _KNOWN_FRAMES:
             del known[next(iter(known))]
         return batch
 
     def has(self, frame: int, batch: Tensor) -> bool:
-        """Is a state still what it was when it was handed on as that of a frame? Any thread."""
+        """Is a state still what it was when it was handed on as that of a frame? Any thread.
+
+        A copy always is. Of one that was borrowed nothing is believed that is not known.
+        """
         known = self._borrowed.get(frame)
-        return known is None or known.batch is not batch or known.ring.has(known.number)
+        if known is not None and known.batch is batch:
+            return known.ring.has(known.number)
+        return not any(batch is slot for slot in self._slots)
 
     def _copy(
         self, ring: RingReader | DeviceRingReader, spare: list[tuple[Tensor, Any]], notice: Notice
@@ -479,7 +485,11 @@ class StateHearer:
         self._line = self._ring = None
 
     def lose(self, frame: int) -> None:
-        """The state of a frame was overwritten while it was used: what came of that is nothing."""
+        """The state of a frame was overwritten while it was used: what came of that is nothing.
+
+        The group takes longer than a state lies there: it is given copies from now on.
+        """
+        self._lying = []
         self._lose(1, f"the state of frame {frame} was overwritten while it was used")
 
     def _lose(self, count: int, what: str) -> None:
