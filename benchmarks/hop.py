@@ -94,7 +94,7 @@ def draw(report: Report) -> Any:
     from picture import COMPOSED, INK, NAIVE, PALE, PROCESSES, decades, legend_above, new_figure
 
     figure = new_figure(
-        "A hop, from state ready to compute begins", told(report.machine), 8.5, 4.6
+        "A hop, from state ready to compute begins", told(report.machine), 10.5, 4.6
     )
     axes = figure.subplots()
     sizes = [row["state_kib"] for row in report.rows]
