@@ -1,13 +1,16 @@
 """What a live page costs the network that it shows.
 
     python benchmarks/viewer.py [--network pilot] [--seconds 15] [--rounds 4]
+                                [--realtime-priority 10]
 
 One network in realtime, a process per group, fed by a camera in this process; a viewer beside it.
 In turns, in one run: nobody looks; a page on six state views in a real browser; that page and 19
 clients more, each on six states; a page whose browser is stopped, and connections that ask and
 never read. Rate and latency of the first response are those of a plain subscriber.
 
-Browser and clients run only when a core is free: usually they are on another machine.
+Browser and clients run only when a core is free: usually they are on another machine. With
+``--realtime-priority`` the network goes before all usual processes, and so does the camera that
+feeds it and hears its answers, as a robot's drivers would; this needs the right to do so.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from streaming_net_ros.frames import quantile
 from streaming_net_ros.launching import Children, process_list
 from streaming_net_ros.network import NetworkSpec, read_network_file
 from streaming_net_ros.nodes import topics
+from streaming_net_ros.nodes.cores import take_priority
 from streaming_net_ros.nodes.host import Host
 from streaming_net_ros.paths import PACKAGE, find_network
 
@@ -43,6 +47,7 @@ CLIENTS, PER_CLIENT, PERIOD_S = 19, 6, 0.2
 SILENT, ASKED = 10, 200
 _START_S, _SETTLE_S = 120.0, 4.0
 _IDLE = ("chrt", "--idle", "0")  # runs when nobody else wants a core
+_USUAL = ("chrt", "--other", "0")  # whatever this process runs as
 _BROWSER = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -59,8 +64,8 @@ def cpu_s(pids: Iterable[int]) -> float:
 @contextmanager
 def viewer(path: Path) -> Iterator[tuple[int, int]]:
     """The viewer's process; gives its port and its id."""
-    command = [sys.executable, "-m", f"{PACKAGE}.cli.app", "view", str(path), "--port", "0"]
-    command += ["--namespace", NAMESPACE]
+    command = [*_USUAL, sys.executable, "-m", f"{PACKAGE}.cli.app", "view", str(path)]
+    command += ["--port", "0", "--namespace", NAMESPACE]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     try:
@@ -80,7 +85,9 @@ def page(port: int) -> Iterator[subprocess.Popen]:
             [*command, f"http://127.0.0.1:{port}/"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            # Not a session of its own: Linux shares cores between sessions first (autogroup),
+            # and idle would be idle among the browser's own threads only.
+            process_group=0,
         )
         try:
             yield browser
@@ -228,13 +235,13 @@ def draw(report: Report) -> Any:
 
 
 def take_turns(
-    spec: NetworkSpec, path: Path, rate_hz: float, seconds: float, rounds: int
+    spec: NetworkSpec, path: Path, rate_hz: float, seconds: float, rounds: int, priority: int
 ) -> dict[str, list[dict]]:
     """Every kind in every round, on one running network."""
     nodes = [*spec.inputs, *(group.name for group in spec.groups)]
     shares = process_list(
         str(path), [group.name for group in spec.groups], namespace=NAMESPACE,
-        parameters={"mode": "realtime", "rate_hz": rate_hz},
+        parameters={"mode": "realtime", "rate_hz": rate_hz, "realtime_priority": priority},
     )  # fmt: skip
     taken: dict[str, list[dict]] = {}
     arguments_of_host = ["--ros-args", "-r", f"__ns:=/{NAMESPACE}"]
@@ -243,6 +250,8 @@ def take_turns(
         host.add(camera)
         if not host.spin(lambda: len(camera.latency_ms) > 0, _START_S):
             raise SystemExit(f"no answer within {_START_S:g} s")
+        if priority and (why_not := take_priority(priority)):
+            raise SystemExit(why_not)
 
         def settle() -> None:
             host.spin(lambda: False, 2 * _SETTLE_S)
@@ -275,11 +284,13 @@ def main() -> None:
     parser.add_argument("--rate-hz", type=float, help="default: the network file's")
     parser.add_argument("--seconds", type=float, default=15, help="of each stretch")
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--realtime-priority", type=int, default=0, help="of the network")
     given = parser.parse_args()
     path = find_network(given.network).resolve()
     spec = read_network_file(path)
     rate_hz = given.rate_hz or spec.rate_hz
-    taken = take_turns(spec, path, rate_hz, given.seconds, given.rounds)
+    priority = given.realtime_priority
+    taken = take_turns(spec, path, rate_hz, given.seconds, given.rounds, priority)
     nobody = row_of(NOBODY, taken[NOBODY], None)
     rows = [row_of(kind, rounds, nobody) for kind, rounds in taken.items()]
     details = {"latency_ms": {kind: [ms for one in rounds for ms in one["latency_ms"]]
@@ -288,6 +299,9 @@ def main() -> None:
         f"{spec.name} at {rate_hz:g} Hz in realtime, a process per group; {given.rounds} "
         f"stretches of {given.seconds:g} s each, in turns; browser and clients run on the same "
         "cores, when they are free",
+        f"network, camera and subscriber at real-time priority {priority}"
+        if priority
+        else "network, camera and subscriber as usual processes",
     )
     question = "What does a live page cost the network that it shows?"
     finish(Report("viewer", question, rows, notes, details), given, draw)

@@ -1,15 +1,18 @@
-"""A lockstep process waits for a free core; whoever has the process in hand is left as he is."""
+"""A lockstep process waits for a free core; in realtime one may go before all usual ones."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: extra 'ros'")
 
-from streaming_net_ros.nodes.cores import leave_others_their_cores
+from streaming_net_ros.nodes.cores import leave_others_their_cores, take_priority
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="not Linux")
 
@@ -50,3 +53,97 @@ def test_a_policy_that_was_chosen_stays():
         leave_others_their_cores()
 
     assert policies_in_a_thread(choose_and_ask) == [os.SCHED_IDLE] * 2
+
+
+PROCESS = """
+import os, sys, threading
+from streaming_net_ros.nodes.cores import take_priority
+
+end = threading.Event()
+def told():
+    threads = [int(name) for name in os.listdir("/proc/self/task")]
+    return {(os.sched_getscheduler(t), os.sched_getparam(t).sched_priority) for t in threads}
+
+before = threading.Thread(target=end.wait)
+before.start()
+why_not = take_priority(7)
+after = threading.Thread(target=end.wait)
+after.start()
+print(why_not or (told() == {(os.SCHED_RR, 7)}))
+end.set()
+"""
+
+
+def test_all_threads_of_a_process_have_the_priority_and_those_that_come_too():
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS], capture_output=True, text=True, check=True
+    )
+    if "no real-time priority" in done.stdout:
+        pytest.skip(f"this machine does not allow it: {done.stdout.strip()}")
+    assert done.stdout.strip() == "True"
+
+
+def test_threads_that_appear_meanwhile_are_not_forgotten(monkeypatch):
+    policies = {1: os.SCHED_OTHER, 2: os.SCHED_OTHER}
+
+    def set_policy(thread, policy, param):
+        assert param.sched_priority == 5
+        policies[thread] = policy
+        policies.setdefault(3, os.SCHED_OTHER)  # one more, of a thread that did not have it yet
+
+    class Tasks:
+        def iterdir(self):
+            return [Path(str(thread)) for thread in (*policies, 4)]  # 4 has just ended
+
+    def policy_of(thread):
+        if thread == 4:
+            raise ProcessLookupError
+        return policies[thread]
+
+    monkeypatch.setattr("streaming_net_ros.nodes.cores._THREADS", Tasks())
+    monkeypatch.setattr(os, "sched_setscheduler", set_policy)
+    monkeypatch.setattr(os, "sched_getscheduler", policy_of)
+    assert take_priority(5) == ""
+    assert set(policies.values()) == {os.SCHED_RR}
+
+
+def refuse(*_):
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.ros
+def test_a_priority_that_is_not_allowed_is_a_warning_of_every_member(
+    monkeypatch, write_network, tiny, namespace
+):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from harness import composed
+
+    path = write_network(tiny)
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    heard = []
+    with composed(path, namespace, mode="realtime", realtime_priority=7) as (container, robot):
+        robot.node.create_subscription(DiagnosticArray, "/diagnostics", heard.append, 10)
+
+        def told():
+            return [one for array in heard for one in array.status if namespace in one.name]
+
+        assert robot.host.spin(told, 10)
+        assert len(container.members) > 1
+        for one in told()[: len(container.members)]:
+            assert one.level == b"\x01"
+            assert "no real-time priority 7" in one.message and "rtprio" in one.message
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    "settings", [{"mode": "lockstep", "realtime_priority": 7}, {"mode": "realtime"}]
+)
+def test_nobody_asks_for_a_priority_unless_told_so_and_in_realtime(
+    settings, monkeypatch, write_network, tiny, namespace
+):
+    from harness import composed
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    with composed(write_network(tiny), namespace, **settings) as (container, _):
+        assert container.warnings == []

@@ -22,7 +22,7 @@ from streaming_net_ros.frames import Origin
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.collector import Collector
-from streaming_net_ros.nodes.cores import leave_others_their_cores
+from streaming_net_ros.nodes.cores import leave_others_their_cores, take_priority
 from streaming_net_ros.nodes.diagnostics import diagnostic_array
 from streaming_net_ros.nodes.host import Host, has_ended
 from streaming_net_ros.nodes.memory import keep_memory
@@ -103,6 +103,7 @@ class Container:
             self.local_nodes |= set(self.spec.inputs)
         self.peers = Peers(self)
         self.failure: StreamingNetError | None = None
+        self.warnings: list[str] = []  # of the process, told by every member
         self.members: list[Any] = []
         self._by_name: dict[str, Any] = {}
         self._hearers: dict[str, list[Any]] = {name: [] for name in self.rollout.graph.nodes}
@@ -290,6 +291,14 @@ class Container:
                 if self.failure is not None:
                     raise self.failure
         self._collector.hold()
+        self._take_priority()
+
+    def _take_priority(self) -> None:
+        """Last: whoever is loading holds nobody up."""
+        priority = self.settings.realtime_priority
+        if self.settings.mode == "realtime" and priority and (why_not := take_priority(priority)):
+            self.warnings.append(why_not)
+            self.node.get_logger().warning(why_not)
 
     def stop(self) -> None:
         """Let the workers finish what they are at, and end them."""
@@ -317,7 +326,7 @@ class Container:
         self._collector.collect()
         self._look_for_twins()
         stamp = self.node.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostic_array(self.members, stamp))
+        self._diagnostics.publish(diagnostic_array(self.members, stamp, self.warnings))
 
     def _look_for_twins(self) -> None:
         """Refuse to share a name: whoever has not finished a frame yet gives way."""

@@ -7,7 +7,7 @@ peer is a value here, and sets the level.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,16 +86,25 @@ def tell_edge(health: Health, source: str, edge: EdgeTally) -> None:
         )
 
 
-def diagnostic_array(members: Iterable[MemberNode], stamp: Any) -> DiagnosticArray:
-    """One status for every active member."""
+def diagnostic_array(
+    members: Iterable[MemberNode], stamp: Any, warnings: Sequence[str] = ()
+) -> DiagnosticArray:
+    """One status for every active member.
+
+    Args:
+        members: of one process.
+        stamp: of the array.
+        warnings: what is not right with the process as a whole.
+    """
     array = DiagnosticArray()
     array.header.stamp = stamp
-    array.status = [_status(member) for member in members if member.is_active]
+    array.status = [_status(member, warnings) for member in members if member.is_active]
     return array
 
 
-def _status(member: MemberNode) -> DiagnosticStatus:
+def _status(member: MemberNode, warnings: Sequence[str]) -> DiagnosticStatus:
     health = member.health()
+    health.warnings += warnings
     level, text = DiagnosticStatus.OK, "running"
     if health.errors or health.warnings:
         level = DiagnosticStatus.ERROR if health.errors else DiagnosticStatus.WARN

@@ -58,6 +58,9 @@ _TABLE: dict[str, Row] = {
                              "reported (frame periods)", 1, 1e6),
     "max_age_ms": Row(0.0, "realtime: an older control output stops (ms); 0: the network file's "
                        "limits", 0, 1e6),
+    "realtime_priority": Row(0, "realtime: priority of the process's threads before all usual "
+                              "ones (SCHED_RR); needs the right; 0: as the system shares cores",
+                              0, 99),
     "debug_topics": Row(True, "offer measured times as topics under debug/"),
     "ledger": Row("", "file to which what was computed from what is appended; empty: none"),
     "seed": Row(0, "draws the weights where there is no weights file", 0, 2**31),
@@ -88,6 +91,7 @@ class Settings:
     hold_limit_frames: int = 10
     watchdog_periods: float = 10.0
     max_age_ms: float = 0.0
+    realtime_priority: int = 0
     debug_topics: bool = True
     ledger: Path | None = None
     seed: int = 0
