@@ -44,8 +44,8 @@ def take_priority(priority: int) -> str:
     try:
         # The middleware has threads already, and states pass through them. One that was started
         # meanwhile may have missed it; those of threads that have it, have it too.
-        while usual := _threads_that_are_not(os.SCHED_RR):
-            for thread in usual:
+        while others := _threads_without(priority):
+            for thread in others:
                 with suppress(ProcessLookupError):  # it has ended meanwhile
                     os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(priority))
     except (AttributeError, OSError) as error:
@@ -56,10 +56,11 @@ def take_priority(priority: int) -> str:
     return ""
 
 
-def _threads_that_are_not(policy: int) -> list[int]:
+def _threads_without(priority: int) -> list[int]:
     found = []
-    for entry in _THREADS.iterdir():
+    for thread in sorted(int(entry.name) for entry in _THREADS.iterdir()):
         with suppress(ProcessLookupError):
-            if os.sched_getscheduler(int(entry.name)) != policy:
-                found.append(int(entry.name))
+            has_policy = os.sched_getscheduler(thread) == os.SCHED_RR
+            if not (has_policy and os.sched_getparam(thread).sched_priority == priority):
+                found.append(thread)
     return found
