@@ -8,7 +8,9 @@ In turns, in one run: nobody looks; a page on six state views in a real browser;
 clients more, each on six states; a page whose browser is stopped, and connections that ask and
 never read. Rate and latency of the first response are those of a plain subscriber.
 
-Browser and clients run only when a core is free: usually they are on another machine. With
+Browser and clients run after the viewer and the camera (``SCHED_IDLE``), all of them in one session.
+Where Linux shares cores between sessions first (autogroup), that session has a full share beside
+the network's processes, which have sessions of their own. With
 ``--realtime-priority`` the network goes before all usual processes, and so does the camera that
 feeds it and hears its answers, as a robot's drivers would; this needs the right to do so.
 """
@@ -85,8 +87,8 @@ def page(port: int) -> Iterator[subprocess.Popen]:
             [*command, f"http://127.0.0.1:{port}/"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # Not a session of its own: Linux shares cores between sessions first (autogroup),
-            # and idle would be idle among the browser's own threads only.
+            # Not a session of its own: with autogroup that would be one more full share of the
+            # cores, and idle would be idle among the browser's own threads only.
             process_group=0,
         )
         try:
@@ -298,7 +300,7 @@ def main() -> None:
     notes = (
         f"{spec.name} at {rate_hz:g} Hz in realtime, a process per group; {given.rounds} "
         f"stretches of {given.seconds:g} s each, in turns; browser and clients run on the same "
-        "cores, when they are free",
+        "cores",
         f"network, camera and subscriber at real-time priority {priority}"
         if priority
         else "network, camera and subscriber as usual processes",
