@@ -8,9 +8,9 @@ In turns, in one run: nobody looks; a page on six state views in a real browser;
 clients more, each on six states; a page whose browser is stopped, and connections that ask and
 never read. Rate and latency of the first response are those of a plain subscriber.
 
-Browser and clients run after the viewer and the camera (``SCHED_IDLE``), all of them in one session.
-Where Linux shares cores between sessions first (autogroup), that session has a full share beside
-the network's processes, which have sessions of their own. With
+Browser and clients run after the viewer and the camera (``SCHED_IDLE``), all of them in one
+session. Where Linux shares cores between sessions first (autogroup), that session has a full
+share beside the network's processes, which have sessions of their own. With
 ``--realtime-priority`` the network goes before all usual processes, and so does the camera that
 feeds it and hears its answers, as a robot's drivers would; this needs the right to do so.
 """
