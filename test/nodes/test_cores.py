@@ -108,6 +108,11 @@ def test_threads_that_appear_meanwhile_are_not_forgotten(monkeypatch):
     assert set(policies.values()) == {wanted}
 
 
+def test_a_system_that_takes_no_priority_and_says_nothing_ends_the_asking(monkeypatch):
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *_: None)
+    assert "some threads never have it" in take_priority(5)
+
+
 def refuse(*_):
     raise PermissionError(1, "Operation not permitted")
 

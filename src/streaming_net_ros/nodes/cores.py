@@ -16,6 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 _THREADS = Path("/proc/self/task")
+# The middleware has threads already, and states pass through them. One that was started meanwhile
+# may have missed the priority; those of threads that have it, have it too.
+_ROUNDS = 10
 
 
 def leave_others_their_cores() -> None:
@@ -42,18 +45,20 @@ def take_priority(priority: int) -> str:
         Why not, and what to do; empty if it is so.
     """
     try:
-        # The middleware has threads already, and states pass through them. One that was started
-        # meanwhile may have missed it; those of threads that have it, have it too.
-        while others := _threads_without(priority):
+        for _ in range(_ROUNDS):
+            others = _threads_without(priority)
+            if not others:
+                return ""
             for thread in others:
                 with suppress(ProcessLookupError):  # it has ended meanwhile
                     os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(priority))
+        why, remedy = "some threads never have it", ""
+    except PermissionError as error:
+        why = str(error)
+        remedy = "allow it (rtprio in /etc/security/limits.d, from the next login on), or "
     except (AttributeError, OSError) as error:
-        return (
-            f"no real-time priority {priority}: {error}; allow it (rtprio in "
-            "/etc/security/limits.d), or set realtime_priority to 0"
-        )
-    return ""
+        why, remedy = str(error), ""
+    return f"no real-time priority {priority}: {why}; {remedy}set realtime_priority to 0"
 
 
 def _threads_without(priority: int) -> list[int]:
