@@ -29,10 +29,11 @@ def test_pause_stops_frames_and_a_step_advances_exactly_one(tiny_path, namespace
         assert robot.call("frame_source/pause").success
         robot.look(5)
         assert robot.host.spin(lambda: len(source._intake) == 5, 10)
-        assert len(robot.answers) == 3 and source.fed == 3
+        assert robot.host.spin(lambda: source.fed == 3, 10)
+        assert len(robot.answers) == 3
         assert robot.call("frame_source/step").success
         assert robot.hears(4)
-        assert source.fed == 4
+        assert robot.host.spin(lambda: source.fed == 4, 10)
         assert robot.call("frame_source/resume").success
         assert robot.hears(8)
         stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in robot.answers]
@@ -58,6 +59,7 @@ def test_a_bad_image_is_refused_counted_and_costs_no_frame(tiny_path, namespace)
         robot.look(1, spoil=rename)
         robot.look(2)
         assert robot.hears(4)
+        assert robot.host.spin(lambda: container.members[0].fed == 4, 10)
         health = container.members[0].health()
         assert health.values["refused_images"] == "2" and health.values["frames"] == "4"
         assert "thermal" in health.errors[0] and container.failure is None

@@ -104,10 +104,10 @@ def test_one_step_feeds_as_many_images_as_the_parameter_says(path, namespace):
         assert robot.set("frame_source", step_frames=3) == []
         assert robot.call("frame_source/step").success
         assert robot.hears(3)
-        assert container.members[0].fed == 3
+        assert robot.host.spin(lambda: container.members[0].fed == 3, 10)
         assert robot.call("frame_source/step").success
         assert robot.hears(6)
-        assert container.members[0].fed == 6
+        assert robot.host.spin(lambda: container.members[0].fed == 6, 10)
 
 
 def test_slow_motion_holds_the_next_frame_back_until_it_is_called_off(path, namespace):
@@ -185,7 +185,8 @@ def test_silence_of_all_that_an_output_hears_silences_it_alone(path, namespace):
         robot.look(3)
         head = container._by_name["head"]
         assert robot.host.spin(lambda: head.health().values["silent"] == "3", 10)
-        assert len(robot.answers) == 4 and container.members[0].fed == 7
+        assert robot.host.spin(lambda: container.members[0].fed == 7, 10)
+        assert len(robot.answers) == 4
         assert any("silenced" in warning for warning in head.health().warnings)
         assert robot.set("head", **dict.fromkeys(lesions, "none")) == []
         robot.look(2)

@@ -129,7 +129,7 @@ def test_a_second_run_of_the_name_is_refused_before_it_feeds_anything(
         spec = read_network_file(path)
         with served(robot.host), pytest.raises(RunError, match="already running"):
             run_network(spec, Settings(path), endless(), lambda *_: None, namespace=namespace)
-        assert container.members[0].fed == 3
+        assert robot.host.spin(lambda: container.members[0].fed == 3, 10)
 
 
 def test_a_run_that_is_paused_waits_and_one_with_a_silent_output_ends(
