@@ -85,6 +85,7 @@ def page(port: int) -> Iterator[subprocess.Popen]:
         command = [*_IDLE, "chromium", *_BROWSER, f"--user-data-dir={profile}"]
         browser = subprocess.Popen(
             [*command, f"http://127.0.0.1:{port}/"],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             # Not a session of its own: with autogroup that would be one more full share of the
@@ -246,14 +247,14 @@ def take_turns(
         parameters={"mode": "realtime", "rate_hz": rate_hz, "realtime_priority": priority},
     )  # fmt: skip
     taken: dict[str, list[dict]] = {}
+    if priority and (why_not := take_priority(priority)):  # before anything is started
+        raise SystemExit(why_not)
     arguments_of_host = ["--ros-args", "-r", f"__ns:=/{NAMESPACE}"]
     with Children(shares) as children, Host(arguments_of_host, handles_signals=False) as host:
         camera = Camera(host, spec, rate_hz)
         host.add(camera)
         if not host.spin(lambda: len(camera.latency_ms) > 0, _START_S):
             raise SystemExit(f"no answer within {_START_S:g} s")
-        if priority and (why_not := take_priority(priority)):
-            raise SystemExit(why_not)
 
         def settle() -> None:
             host.spin(lambda: False, 2 * _SETTLE_S)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 import yaml
@@ -214,24 +210,3 @@ def replace_weights_by_zero(network):
         for weight in group.parameters():
             weight.zero_()
     return group
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins nothing")
-def test_every_thread_of_a_process_is_pinned_and_no_such_core_is_told():
-    core = min(os.sched_getaffinity(0))
-    code = f"""
-import os, threading
-from streaming_net_ros.network.tuning import pin_process
-go, seen = threading.Event(), []
-def work():
-    go.wait(); seen.append(os.sched_getaffinity(0))
-thread = threading.Thread(target=work); thread.start()
-before = os.sched_getaffinity(0)
-assert "cannot pin" in pin_process([60000])
-assert os.sched_getaffinity(0) == before
-assert pin_process([{core}]) == ""
-go.set(); thread.join(); work()
-print(seen)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str([{core}, {core}])

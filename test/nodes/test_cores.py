@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: extra 'ros'")
 
+from streaming_net_ros.nodes import container as container_module
 from streaming_net_ros.nodes.cores import leave_others_their_cores, take_priority
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="not Linux")
@@ -55,32 +56,59 @@ def test_a_policy_that_was_chosen_stays():
     assert policies_in_a_thread(choose_and_ask) == [os.SCHED_IDLE] * 2
 
 
+PINNED = """
+import os, threading
+from streaming_net_ros.nodes.cores import pin_process
+core = min(os.sched_getaffinity(0))
+go, seen = threading.Event(), []
+def work():
+    go.wait(); seen.append(os.sched_getaffinity(0))
+thread = threading.Thread(target=work); thread.start()
+before = os.sched_getaffinity(0)
+assert "cannot pin" in pin_process([60000])
+assert os.sched_getaffinity(0) == before
+assert pin_process([core]) == ""
+go.set(); thread.join(); work()
+print(seen == [{core}, {core}])
+"""
+
+
+def printed_by(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_every_thread_of_a_process_is_pinned_and_no_such_core_is_told():
+    assert printed_by(PINNED) == "True"
+
+
 PROCESS = """
-import os, sys, threading
+import os, threading
 from streaming_net_ros.nodes.cores import take_priority
 
 end = threading.Event()
 def told():
     threads = [int(name) for name in os.listdir("/proc/self/task")]
-    return {(os.sched_getscheduler(t), os.sched_getparam(t).sched_priority) for t in threads}
+    assert {os.sched_getscheduler(t) for t in threads} == {os.SCHED_RR}
+    return {t: os.sched_getparam(t).sched_priority for t in threads}
 
 before = threading.Thread(target=end.wait)
 before.start()
 why_not = take_priority(3) or take_priority(7)
 after = threading.Thread(target=end.wait)
 after.start()
-print(why_not or (told() == {(os.SCHED_RR, 7)}))
+caller = threading.get_native_id()
+expected = {before.native_id: 7, caller: 8, after.native_id: 8}  # of whoever has started it
+print(why_not or (told() == told() | expected and set(told().values()) == {7, 8}))
 end.set()
 """
 
 
-def test_all_threads_of_a_process_have_the_priority_and_those_that_come_too():
-    done = subprocess.run(
-        [sys.executable, "-c", PROCESS], capture_output=True, text=True, check=True
-    )
-    if "Operation not permitted" in done.stdout:
-        pytest.skip(f"this machine does not allow it: {done.stdout.strip()}")
-    assert done.stdout.strip() == "True"
+def test_all_threads_of_a_process_have_the_priority_and_the_caller_one_more():
+    printed = printed_by(PROCESS)
+    if "Operation not permitted" in printed:
+        pytest.skip(f"this machine does not allow it: {printed}")
+    assert printed == "True"
 
 
 def test_threads_that_appear_meanwhile_are_not_forgotten(monkeypatch):
@@ -88,15 +116,18 @@ def test_threads_that_appear_meanwhile_are_not_forgotten(monkeypatch):
     policies = {1: usual, 2: usual}
 
     def set_policy(thread, policy, param):
-        policies[thread] = policy, param.sched_priority
         policies.setdefault(3, usual)  # one more, of a thread that did not have it yet
+        if thread == 2:
+            del policies[2]
+            raise ProcessLookupError  # it has ended since it was found
+        policies[thread] = policy, param.sched_priority
 
     class Tasks:
         def iterdir(self):
             return [Path(str(thread)) for thread in (*policies, 4)]  # 4 has just ended
 
     def policy_of(thread):
-        if thread == 4:
+        if thread not in policies:
             raise ProcessLookupError
         return policies[thread][0]
 
@@ -105,7 +136,7 @@ def test_threads_that_appear_meanwhile_are_not_forgotten(monkeypatch):
     monkeypatch.setattr(os, "sched_getscheduler", policy_of)
     monkeypatch.setattr(os, "sched_getparam", lambda thread: os.sched_param(policies[thread][1]))
     assert take_priority(5) == ""
-    assert set(policies.values()) == {wanted}
+    assert policies == {1: wanted, 3: wanted}
 
 
 def test_a_system_that_takes_no_priority_and_says_nothing_ends_the_asking(monkeypatch):
@@ -146,13 +177,46 @@ def test_a_priority_that_is_not_allowed_is_a_warning_of_every_member(
 
 @pytest.mark.ros
 @pytest.mark.parametrize(
-    "settings", [{"mode": "lockstep", "realtime_priority": 7}, {"mode": "realtime"}]
+    ("settings", "told"),
+    [
+        ({"mode": "lockstep", "realtime_priority": 7}, "no effect in lockstep"),
+        ({"mode": "realtime"}, ""),
+    ],
 )
 def test_nobody_asks_for_a_priority_unless_told_so_and_in_realtime(
-    settings, monkeypatch, write_network, tiny, namespace
+    settings, told, monkeypatch, write_network, tiny, namespace
 ):
     from harness import composed
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     with composed(write_network(tiny), namespace, **settings) as (container, _):
-        assert container.warnings == []
+        assert len(container.warnings) == bool(told)
+        assert told in "".join(container.warnings)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("autostart", [True, False])
+def test_the_priority_is_taken_once_all_members_are_active_and_by_threads_to_come(
+    autostart, monkeypatch, write_network, tiny, namespace
+):
+    from harness import composed
+
+    taken, given = [], []
+    monkeypatch.setattr(
+        container_module,
+        "take_priority",
+        lambda priority: taken.append((priority, threading.get_native_id())) or "",
+    )
+    monkeypatch.setattr(
+        container_module, "give_priority", lambda thread, priority: given.append(priority)
+    )
+    settings = {"mode": "realtime", "realtime_priority": 7, "autostart": autostart}
+    with composed(write_network(tiny), namespace, **settings) as (container, _):
+        for transition in () if autostart else ("trigger_configure", "trigger_activate"):
+            for member in container.members:
+                assert taken == []
+                getattr(member, transition)()
+        assert taken == [(7, threading.get_native_id())] and container.warnings == []
+        assert given == []
+        container._prepare_line()
+        assert given == [7]

@@ -307,18 +307,3 @@ def this_machine(device: torch.device = CPU) -> Machine:
         torch=torch.__version__,
         gpu=torch.cuda.get_device_name(device) if has_gpu else None,
     )
-
-
-def pin_process(cores: Collection[int]) -> str:
-    """Let every thread of this process run on these cores only, those to come too.
-
-    Returns:
-        Why it could not be done; empty if it was. A run goes on without.
-    """
-    try:
-        for thread in Path("/proc/self/task").iterdir():
-            with suppress(ProcessLookupError):  # it has ended meanwhile
-                os.sched_setaffinity(int(thread.name), cores)
-    except (AttributeError, OSError, ValueError) as error:
-        return f"cannot pin to cores {sorted(cores)}: {error}"
-    return ""

@@ -22,7 +22,12 @@ from streaming_net_ros.frames import Origin
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.collector import Collector
-from streaming_net_ros.nodes.cores import leave_others_their_cores, take_priority
+from streaming_net_ros.nodes.cores import (
+    give_priority,
+    leave_others_their_cores,
+    pin_process,
+    take_priority,
+)
 from streaming_net_ros.nodes.diagnostics import diagnostic_array
 from streaming_net_ros.nodes.host import Host, has_ended
 from streaming_net_ros.nodes.memory import keep_memory
@@ -116,6 +121,7 @@ class Container:
             lambda error: self.fail_with(error, "a group failed to compute"),
         )
         self.pool.uses_sim_time = self._uses_sim_time
+        self._has_priority = False
         self._collector = Collector()
         self._diagnostics = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         self._timer = node.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
@@ -146,7 +152,7 @@ class Container:
 
     def _read_tuning(self) -> Tuning | None:
         """The tuning file; this process is pinned to the cores that it gives to its groups."""
-        from streaming_net_ros.network.tuning import pin_process, read_tuning
+        from streaming_net_ros.network.tuning import read_tuning
 
         if self.settings.tuning is None:
             return None
@@ -219,8 +225,14 @@ class Container:
         return Lines(
             lambda error: self.fail_with(error, "a state could not be taken in"),
             self.pool.size + 1,  # one listens, however many do what follows from the news
-            self.pool.prepare_thread,
+            self._prepare_line,
         )
+
+    def _prepare_line(self) -> None:
+        """A thread of the lines: it computes as a worker does, whoever has started it when."""
+        self.pool.prepare_thread()
+        if self._has_priority:
+            give_priority(0, self.settings.realtime_priority)
 
     def tell_ledger_of(self, group: str, used: Tuned) -> None:
         """A group of this process is computed so: a replay must round as it does."""
@@ -291,14 +303,24 @@ class Container:
                 if self.failure is not None:
                     raise self.failure
         self._collector.hold()
-        self._take_priority()
 
-    def _take_priority(self) -> None:
-        """Last: whoever is loading holds nobody up."""
+    def activated(self) -> None:
+        """Executor thread: a member is active.
+
+        With the last one the process goes before others, if it shall: whoever is loading holds
+        nobody up.
+        """
         priority = self.settings.realtime_priority
-        if self.settings.mode == "realtime" and priority and (why_not := take_priority(priority)):
-            self.warnings.append(why_not)
-            self.node.get_logger().warning(why_not)
+        if not (priority and all(member.is_active for member in self.members)):
+            return
+        if self.settings.mode == "lockstep":
+            told = "realtime_priority has no effect in lockstep: nobody waits for an answer there"
+        else:
+            told = take_priority(priority)
+            self._has_priority = not told
+        if told and told not in self.warnings:
+            self.warnings.append(told)
+            self.node.get_logger().warning(told)
 
     def stop(self) -> None:
         """Let the workers finish what they are at, and end them."""

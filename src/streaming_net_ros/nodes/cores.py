@@ -12,6 +12,8 @@ the end of that share. A real-time priority takes the core at once.
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,26 +34,45 @@ def leave_others_their_cores() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def take_priority(priority: int) -> str:
-    """All threads of this process, and those that they start, go before all usual ones.
+def pin_process(cores: Collection[int]) -> str:
+    """Let every thread of this process run on these cores only, those to come too.
 
-    Linux's ``SCHED_RR``: threads of one priority take turns. It needs a right, ``rtprio`` of
-    limits.conf(5) or CAP_SYS_NICE.
+    Returns:
+        Why it could not be done; empty if it was. A run goes on without.
+    """
+    try:
+        for thread in _threads():
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(thread, cores)
+    except (AttributeError, OSError, ValueError) as error:
+        return f"cannot pin to cores {sorted(cores)}: {error}"
+    return ""
+
+
+def take_priority(priority: int) -> str:
+    """All threads of this process go before all usual ones, and the calling one before the others.
+
+    Linux's ``SCHED_RR``: threads of one priority take turns, of 100 ms as a rule. Whoever watches
+    over the others and stops them calls, so that it waits for no turn of theirs. Threads and
+    processes to come have the priority of the thread that starts them. It needs a right,
+    ``rtprio`` of limits.conf(5) or CAP_SYS_NICE.
 
     Args:
-        priority: 1 to 99, of the threads.
+        priority: 1 to 98; the calling thread has one more.
 
     Returns:
         Why not, and what to do; empty if it is so.
     """
+    caller = threading.get_native_id()
     try:
         for _ in range(_ROUNDS):
-            others = _threads_without(priority)
-            if not others:
+            wanted = {t: priority + (t == caller) for t in _threads()}
+            missing = {t: own for t, own in wanted.items() if not _has_priority(t, own)}
+            if not missing:
                 return ""
-            for thread in others:
-                with suppress(ProcessLookupError):  # it has ended meanwhile
-                    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(priority))
+            for thread, own in missing.items():
+                with suppress(ProcessLookupError):
+                    give_priority(thread, own)
         why, remedy = "some threads never have it", ""
     except PermissionError as error:
         why = str(error)
@@ -61,11 +82,27 @@ def take_priority(priority: int) -> str:
     return f"no real-time priority {priority}: {why}; {remedy}set realtime_priority to 0"
 
 
-def _threads_without(priority: int) -> list[int]:
-    found = []
-    for thread in sorted(int(entry.name) for entry in _THREADS.iterdir()):
-        with suppress(ProcessLookupError):
-            has_policy = os.sched_getscheduler(thread) == os.SCHED_RR
-            if not (has_policy and os.sched_getparam(thread).sched_priority == priority):
-                found.append(thread)
-    return found
+def give_priority(thread: int, priority: int) -> None:
+    """One thread goes before all usual ones, and takes turns with those of its priority.
+
+    Args:
+        thread: its native id; 0 is the calling one.
+        priority: 1 to 99.
+
+    Raises:
+        OSError: the system does not allow it.
+    """
+    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(priority))
+
+
+def _threads() -> Iterator[int]:
+    """Of this process; each may end at any time."""
+    return (int(entry.name) for entry in _THREADS.iterdir())
+
+
+def _has_priority(thread: int, priority: int) -> bool:
+    try:
+        has_policy = os.sched_getscheduler(thread) == os.SCHED_RR
+        return has_policy and os.sched_getparam(thread).sched_priority == priority
+    except ProcessLookupError:
+        return True  # nobody is left to be given one

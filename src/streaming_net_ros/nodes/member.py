@@ -99,6 +99,7 @@ class MemberNode(LifecycleNode):
                 self.container.fail(error)
                 return TransitionCallbackReturn.FAILURE
         self.container.pool.add(self)
+        self.container.activated()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -59,8 +59,8 @@ _TABLE: dict[str, Row] = {
     "max_age_ms": Row(0.0, "realtime: an older control output stops (ms); 0: the network file's "
                        "limits", 0, 1e6),
     "realtime_priority": Row(0, "realtime: priority of the process's threads before all usual "
-                              "ones (SCHED_RR); needs the right; 0: as the system shares cores",
-                              0, 99),
+                              "ones (SCHED_RR); needs rtprio or CAP_SYS_NICE; 0: as the system "
+                              "shares cores", 0, 98),
     "debug_topics": Row(True, "offer measured times as topics under debug/"),
     "ledger": Row("", "file to which what was computed from what is appended; empty: none"),
     "seed": Row(0, "draws the weights where there is no weights file", 0, 2**31),
