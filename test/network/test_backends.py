@@ -13,6 +13,7 @@ from streaming_net_ros.network.backends import (
     BACKENDS,
     Runner,
     backends_for,
+    holds_interpreter,
     make_runner,
     what_lacks,
 )
@@ -220,6 +221,12 @@ def test_every_backend_is_for_some_device_and_eager_for_all():
     assert set().union(*of_devices) == set(BACKENDS)
     assert all(backends[0] == "eager" for backends in of_devices)
     assert "cuda_graph" not in of_devices[0] and "openvino" not in of_devices[1]
+
+
+def test_compiled_code_keeps_the_interpreter_on_a_cpu_and_nothing_else_does():
+    held = {backend for backend in BACKENDS if holds_interpreter(backend)}
+    assert held == {"compile"}
+    assert not any(holds_interpreter(backend, "cuda") for backend in BACKENDS)
 
 
 def test_compiled_code_on_a_gpu_needs_triton(monkeypatch):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from networks import GOLDEN_TOY, TINY
 from streaming_net_ros.network import StreamingNetwork, parse_network
 from streaming_net_ros.network.measuring import (
+    LIGHT_MS,
     PLAIN,
     WORTH_IT,
     Figure,
@@ -49,6 +50,19 @@ def test_a_gain_under_five_percent_is_worth_no_thread_and_no_backend():
     assert group(eager1=(1.0, 0), eager2=(0.6, 0), compile1=(0.62, 0)).chosen(1) == Way(
         "compile", 1
     )
+
+
+def test_what_holds_the_interpreter_is_chosen_for_light_groups_only():
+    """Alone it is the fastest; the other groups of its process would wait for it."""
+
+    def measured(ms):
+        return GroupFigures(
+            "stem",
+            {PLAIN: Figure(2 * ms, 0), Way("compile", 1): Figure(ms, 0, holds_interpreter=True)},
+        )
+
+    assert measured(LIGHT_MS / 2).chosen(1e-4) == Way("compile", 1)
+    assert measured(2 * LIGHT_MS).chosen(1e-4) == PLAIN
 
 
 @given(st.dictionaries(

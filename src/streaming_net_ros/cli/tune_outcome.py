@@ -107,7 +107,10 @@ class Outcome:
         from streaming_net_ros.network.measuring import PLAIN
 
         columns = list(dict.fromkeys(way for group in self.measured for way in group.by_way))
-        table = Table(title=title, caption="median ms per frame; * chosen", box=SIMPLE_HEAD)
+        caption = "median ms per frame; * chosen"
+        if any(f.is_in_the_way for group in self.measured for f in group.by_way.values()):
+            caption += "; ! keeps other groups of its process waiting"
+        table = Table(title=title, caption=caption, box=SIMPLE_HEAD, collapse_padding=True)
         table.add_column("group")
         for name in (*map(str, columns), "gain", "off by", *(["cores"] if self.cores else [])):
             table.add_column(name, justify="right")
@@ -115,11 +118,13 @@ class Outcome:
             chosen = self.chosen[group.name]
             figures = [(way, group.by_way.get(way)) for way in columns]
             cells = [
-                "-" if f is None else f"{f.median_ms:.3f}" + ("*" if way == chosen else " ")
+                "-" if f is None
+                else f"{f.median_ms:.3f}"
+                + ("*" if way == chosen else "!" if f.is_in_the_way else " ")
                 for way, f in figures
-            ]
+            ]  # fmt: skip
             gain = group.by_way[PLAIN].median_ms / group.by_way[chosen].median_ms
-            told = [f"{gain:.2f}", f"{group.by_way[chosen].deviation:.1e}"]
+            told = [f"{gain:.2f}", f"{group.by_way[chosen].deviation:.0e}"]
             if self.cores:
                 told.append(",".join(map(str, self.cores[group.name])))
             table.add_row(group.name, *cells, *told)

@@ -43,6 +43,7 @@ _DEVICES: Mapping[Backend, tuple[str, ...]] = {
     "openvino": ("cpu",),
     "half": ("cpu", "cuda"),
 }
+_HOLDS_INTERPRETER: Sequence[Backend] = ("compile",)  # as torch's loader of compiled code does
 _COMPILERS = ("c++", "g++", "clang++")
 
 
@@ -157,6 +158,11 @@ def make_runner(
 def backends_for(device: str) -> tuple[Backend, ...]:
     """The backends that there are for a type of device, ``cpu`` or ``cuda``."""
     return tuple(backend for backend in BACKENDS if device in _DEVICES[backend])
+
+
+def holds_interpreter(backend: Backend, device: str = "cpu") -> bool:
+    """Does no other Python thread go on while a group computes? On a GPU it only gives orders."""
+    return device == "cpu" and backend in _HOLDS_INTERPRETER
 
 
 def what_lacks(backend: Backend, device: str = "cpu") -> RunError | None:

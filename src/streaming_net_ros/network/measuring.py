@@ -16,12 +16,19 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import StreamingNetError
-from streaming_net_ros.network.backends import BACKENDS, Backend, Runner, make_runner
+from streaming_net_ros.network.backends import (
+    BACKENDS,
+    Backend,
+    Runner,
+    holds_interpreter,
+    make_runner,
+)
 from streaming_net_ros.network.device import CPU, ComputeStream, compute_stream
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.tuning import deviation, example_inputs
 
 WORTH_IT = 0.95  # of the time: what gains less than 5 % is not worth a thread, nor another backend
+LIGHT_MS = 0.3  # about what a process does one after the other anyway (nodes/workers)
 _STATES = 4  # frames whose inputs each way is measured on
 _BURST_S = 0.01  # of one way, before the next one has its turn
 
@@ -48,10 +55,17 @@ class Figure:
         median_ms: of one frame.
         deviation: largest difference from eager torch on one thread, relative to the state's
             largest absolute value.
+        holds_interpreter: nothing else that is Python goes on in its process meanwhile.
     """
 
     median_ms: float
     deviation: float
+    holds_interpreter: bool = False
+
+    @property
+    def is_in_the_way(self) -> bool:
+        """Would it keep the other groups of its process from computing at the same time?"""
+        return self.holds_interpreter and self.median_ms > LIGHT_MS
 
 
 @dataclass(frozen=True)
@@ -71,12 +85,14 @@ class GroupFigures:
     def chosen(self, tolerance: float) -> Way:
         """The fastest way within a tolerance, or a plainer one that takes hardly longer.
 
-        Fewer threads are plainer than more, and backends as they are listed.
+        Fewer threads are plainer than more, and backends as they are listed. A way that is fast
+        alone and in the way of other groups is left.
         """
         within = {
             way: figure.median_ms
             for way, figure in self.by_way.items()
-            if figure.deviation <= tolerance or way == PLAIN  # what all others are compared with
+            if way == PLAIN  # what all others are compared with
+            or (figure.deviation <= tolerance and not figure.is_in_the_way)
         }
         enough_ms = min(within.values()) / WORTH_IT
         near = [way for way, median_ms in within.items() if median_ms <= enough_ms]
@@ -158,7 +174,10 @@ def measure_group(
         for way, runner in runners.items()
     }
     medians_ms = _medians_ms(runners, given, seconds_per, compute_stream(device))
-    figures = {way: Figure(medians_ms[way], deviations[way]) for way in runners}
+    figures = {
+        way: Figure(medians_ms[way], deviations[way], holds_interpreter(way.backend, device.type))
+        for way in runners
+    }
     return GroupFigures(name, figures, failures)
 
 
