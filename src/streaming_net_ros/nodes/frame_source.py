@@ -34,8 +34,8 @@ from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.inputs import InputTopics
 from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.nodes.member import MemberNode
+from streaming_net_ros.nodes.sending import StateSender
 from streaming_net_ros.nodes.throttled import Throttle, Throttled
-from streaming_net_ros.nodes.transports import StateSender
 from streaming_net_ros.nodes.waiting import steady_timer
 from streaming_net_ros.nodes.watchdog import Watchdog
 from streaming_net_ros.nodes.workers import Task, earliest

@@ -29,13 +29,14 @@ from streaming_net_ros.network.noise import with_noise
 from streaming_net_ros.network.tuning import tuned_runner
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health, tell_edge, tell_mailbox, tell_tally
+from streaming_net_ros.nodes.hearing import StateHearer
 from streaming_net_ros.nodes.keeper import GroupKeeper
 from streaming_net_ros.nodes.learning import Learning
 from streaming_net_ros.nodes.member import MemberNode
 from streaming_net_ros.nodes.responses import Responder
+from streaming_net_ros.nodes.sending import StateSender
 from streaming_net_ros.nodes.steering import Steering
 from streaming_net_ros.nodes.telling import NO_INPUTS, Inputs, Telling, inputs_at
-from streaming_net_ros.nodes.transports import StateHearer, StateSender
 from streaming_net_ros.nodes.waiting import steady_timer
 from streaming_net_ros.nodes.workers import Aside, Task, earliest
 

@@ -1,7 +1,7 @@
 """What a sender lends to other processes of its host: a ring, and notices of what lies in it.
 
 `Loan` is one such offer, and `borrow` takes it up; who it is for is decided by its name. What a
-process shares of its GPU's memory is found here too. Imported by ``transports``.
+process shares of its GPU's memory is found here too. Imported by ``sending`` and ``hearing``.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from streaming_net_ros.nodes.host import Host
 
 if TYPE_CHECKING:
     from streaming_net_ros.nodes.container import Container
-    from streaming_net_ros.nodes.transports import StateSender
+    from streaming_net_ros.nodes.sending import StateSender
 
 _LEASE_S = 25.0  # no ghost stays longer: Fast DDS's own lease is 20 s
 

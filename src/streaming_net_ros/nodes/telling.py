@@ -28,9 +28,9 @@ from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network.measured import edge_name, group_name, measured_names
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.debug import DebugTopics
+from streaming_net_ros.nodes.hearing import ASK_AGAIN_S
 from streaming_net_ros.nodes.listeners import Listeners
 from streaming_net_ros.nodes.throttled import Throttle, Throttled
-from streaming_net_ros.nodes.transports import ASK_AGAIN_S
 from streaming_net_ros.nodes.workers import Aside, Task
 from streaming_net_ros.wire import ask, pack_progress, say, write_stamp_ns
 

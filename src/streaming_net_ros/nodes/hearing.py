@@ -1,30 +1,25 @@
-"""How states travel between processes: in shared memory on one host, as messages otherwise.
+"""How the states of another process come: in shared memory on one host, as messages otherwise.
 
-`StateSender` offers both, and makes only what somebody hears. `StateHearer` chooses for its edge:
-it asks for the source's ring on this host; where nobody answers, or it cannot be had, it
-subscribes to ``state/<node>``, as viewers, recordings and other hosts do. A group on a GPU lends a
-ring in the memory of that GPU besides, and whoever computes there asks for it first. Within a
-process states are handed on by reference, and nothing here is used.
+`StateHearer` chooses for its edge: it asks for the source's ring on this host; where nobody
+answers, or it cannot be had, it subscribes to ``state/<node>``, as viewers, recordings and other
+hosts do. On a GPU it asks for a ring in the memory of that GPU first (``sending``).
 
 A notice does not take the way through DDS: at 30 Hz a small message takes a millisecond, and the
 waking of a process itself a few hundredths of that (``benchmarks/hop.py``).
 
-Threads: a sender is used by one worker at a time. A hearer chooses in the executor thread, and
-states in shared memory come in the threads of the process's lines.
+Threads: a hearer chooses in the executor thread, and states in shared memory come in the threads
+of the process's lines.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 from torch import Tensor
@@ -32,23 +27,19 @@ from torch import Tensor
 from streaming_net_ros.errors import RunError, StateError, TransportError
 from streaming_net_ros.frames import Origin
 from streaming_net_ros.frames.ledger import system_ns
-from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.network.upload import uploader_to
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.diagnostics import Health
-from streaming_net_ros.nodes.listeners import Listeners
-from streaming_net_ros.nodes.loans import Loan, borrow, device_memory_of, on_device
+from streaming_net_ros.nodes.loans import borrow, device_memory_of, on_device
 from streaming_net_ros.nodes.peers import publishers_of
+from streaming_net_ros.nodes.ring_states import Borrowed, RingStates
 from streaming_net_ros.wire import (
     DeviceRingReader,
-    DeviceRingWriter,
     Notice,
     RingReader,
-    RingWriter,
     ServeOn,
     read_notice,
     read_state,
-    write_state,
 )
 
 if TYPE_CHECKING:
@@ -58,131 +49,7 @@ Transport = Literal["none yet", "cuda_ipc", "shared_memory", "message"]
 Take = Callable[[Tensor | None, int, Origin], None]  # (batch or None for silence, stamp, origin)
 TellHop = Callable[[int, int], None]  # (stamp, ns from its sending to its arrival)
 ASK_AGAIN_S = 5.0  # who could not lend, or hangs: to ask costs time, at most two seconds
-_KNOWN_FRAMES = 1000  # of which it is known where a state lies: longer than any frame takes
 _GHOST_S = 6.0  # a killed process stays in the ROS graph for so long (config/fastdds.xml: 5 s)
-
-
-class _Borrowed(NamedTuple):
-    """A state that is used where it lies: the batch that was handed on, its ring and number."""
-
-    batch: Tensor
-    ring: RingReader
-    number: int
-
-
-class StateSender:
-    """Sends the states of one node to other processes.
-
-    Args:
-        node: that sends.
-        name: the group or input whose states they are.
-        container: of the node.
-
-    Attributes:
-        states: publishes them as messages.
-        refusal: why nobody can have them in shared memory; empty if all can who may.
-    """
-
-    def __init__(self, node: Node, name: str, container: Container) -> None:
-        self._node = node
-        self._container = container
-        self._form = container.formats[name]
-        self._stamps_time = container.settings.mode == "realtime"
-        self._of_host: Loan[NDArray[Any]] | None = None
-        self._of_device: Loan[int] | None = None
-        self.refusal = ""
-        if container.settings.transport == "auto" and container.hearers_outside(name):
-            self._offer()  # before the topic exists: who finds the topic must find the ring
-        self.states: Publisher = node.create_publisher(
-            Image,
-            topics.state(name),
-            topics.reliable(container.queue_depth),
-            qos_overriding_options=topics.overridable(),
-        )
-        self._has_listeners = Listeners(self.states)
-        self._message = Image()
-
-    @property
-    def hearers(self) -> frozenset[str]:
-        """Nodes that hear the states in memory that they share."""
-        loans = [loan for loan in (self._of_device, self._of_host) if loan is not None]
-        return frozenset[str]().union(*(loan.hearers for loan in loans))
-
-    @property
-    def is_heard(self) -> bool:
-        """True if some other process hears the states by the host's memory or as messages."""
-        return (self._of_host is not None and self._of_host.is_heard) or bool(self._has_listeners)
-
-    def reset(self) -> None:
-        """A run begins: ask anew who listens."""
-        self._has_listeners.reset()
-
-    def share(self, batch: Tensor | None, stamp_ns: int, origin: Origin) -> None:
-        """Send a state to those that compute on the same GPU, if there are any.
-
-        Args:
-            batch: the state on the device, complete, in the layout of states; None: there is none
-                in this frame.
-            stamp_ns: the frame's grid stamp.
-            origin: what it is made of.
-        """
-        loan = self._of_device
-        if loan is not None and loan.is_heard:
-            address = None if batch is None else batch.data_ptr()
-            loan.send(address, stamp_ns, origin, self._now_ns())
-
-    def send(self, payload: NDArray[Any] | None, stamp_ns: int, origin: Origin) -> None:
-        """Send a state in every way of the host in which it is heard.
-
-        Args:
-            payload: its numbers, flat, in the order height, width, channel; None: there is none
-                in this frame.
-            stamp_ns: the frame's grid stamp.
-            origin: what it is made of.
-        """
-        sent_ns = self._now_ns()
-        loan = self._of_host
-        if loan is not None and loan.is_heard:
-            loan.send(payload, stamp_ns, origin, sent_ns)
-        if self._has_listeners:
-            write_state(self._message, self._form, payload, stamp_ns, origin, sent_ns=sent_ns)
-            self.states.publish(self._message)
-
-    def close(self) -> None:
-        """Leave the topic and lend no more."""
-        for loan in (self._of_device, self._of_host):
-            if loan is not None:
-                loan.close()
-        self._of_device = self._of_host = None
-        self._node.destroy_publisher(self.states)
-
-    def _now_ns(self) -> int | None:
-        return system_ns() if self._stamps_time else None
-
-    def _offer(self) -> None:
-        """That of the device first: who finds the other one may have it."""
-        name, slots, size = self._form.name, self._container.ring_slots, self._form.size_bytes
-        try:
-            # An input is made on the host: every process that hears it takes it up by itself.
-            memory = (
-                device_memory_of(self._container.device) if name in self._container.rules else None
-            )
-            if memory is not None:
-                self._of_device = Loan(
-                    self._container,
-                    on_device(name),
-                    lambda: DeviceRingWriter(slots, size, memory),
-                )
-        except TransportError as error:
-            self._refuse(f"states leave through the host: {error}")
-        try:
-            self._of_host = Loan(self._container, name, lambda: RingWriter(slots, size))
-        except TransportError as error:
-            self._refuse(f"states leave as messages: {error}")
-
-    def _refuse(self, why: str) -> None:
-        self.refusal = why
-        self._node.get_logger().warning(why)
 
 
 class StateHearer:
@@ -216,10 +83,7 @@ class StateHearer:
         borrows: bool = False,
     ) -> None:
         self._node = node
-        self._borrows = borrows
-        self._slots: list[Tensor] = []  # of the ring, if states are used where they lie
-        self._lying: list[Tensor] = []  # the same as long as states are used there
-        self._borrowed: dict[int, _Borrowed] = {}  # by frame: where its state lies
+        self._borrowed = Borrowed() if borrows else None
         self._source = source
         self._container = container
         self._form = container.formats[source]
@@ -228,10 +92,9 @@ class StateHearer:
         self._tell_hop = tell_hop
         self._refuse = refuse
         self._line: socket.socket | None = None
-        self._ring: RingReader | DeviceRingReader | None = None
+        self._ring: RingStates | None = None
         self._is_of_group = source in container.rules  # an input is taken up from the host
         self._device_reason = ""  # why not by the memory of the GPU, if that was tried
-        self._spare: list[tuple[Tensor, Any]] = []  # for the next state, made while nobody waits
         self._states: Subscription | None = None
         self._no_messages_until_s = self._no_question_until_s = 0.0
         self._newest = 0  # number of the newest state of this ring that was told of
@@ -244,7 +107,8 @@ class StateHearer:
     def transport(self) -> Transport:
         """How states come."""
         if self._ring is not None:
-            return "cuda_ipc" if isinstance(self._ring, DeviceRingReader) else "shared_memory"
+            is_on_device = isinstance(self._ring.ring, DeviceRingReader)
+            return "cuda_ipc" if is_on_device else "shared_memory"
         return "none yet" if self._states is None else "message"
 
     @property
@@ -325,9 +189,8 @@ class StateHearer:
         if given is None:
             return False
         self._newest = 0
-        self._line, self._ring = given
-        self._lying = self._slots = self._slots_of(self._ring)
-        self._spare = [] if self._lying else [self._fresh()]
+        self._line, ring = given
+        self._ring = RingStates(ring, self._form, self._container, self._borrowed)
         self.reason, self.is_fallback = self._device_reason, bool(self._device_reason)
         self._container.lines.hear(self._line, self._on_notice, self._on_end)
         return True
@@ -403,15 +266,18 @@ class StateHearer:
             missed = notice.number - self._newest - 1
             self._lose(missed, f"{missed} states before state {notice.number} were missed")
         self._newest = notice.number
-        lying, spare = self._lying, self._spare
-        batch = self._borrow(ring, lying, notice) if lying else self._copy(ring, spare, notice)
+        try:
+            batch = ring.take(notice)
+        except TransportError as error:  # of the device: ``look`` finds another way
+            self._leave_device(str(error))
+            self._hang_up()
+            batch = None
         if batch is None:
             self._lose(1, f"state {notice.number} was overwritten before it was read, or never "
                           "finished")  # fmt: skip
             return
         self._hand_on(batch, notice, serve_on)
-        if not (lying or spare):  # and another thread has not made one meanwhile
-            spare.append(self._fresh())
+        ring.prepare()
 
     def _hand_on(self, batch: Tensor | None, notice: Notice, serve_on: ServeOn) -> None:
         """Give the state to the group, compute with it, and tell then what it took to come."""
@@ -421,75 +287,22 @@ class StateHearer:
         if hop_ns is not None:
             self._tell_hop(notice.stamp_ns, hop_ns)
 
-    def _slots_of(self, ring: RingReader | DeviceRingReader) -> list[Tensor]:
-        """A batch of one state in every slot, if states are used where they lie."""
-        if not self._borrows or isinstance(ring, DeviceRingReader):
-            return []
-        with warnings.catch_warnings():  # nobody writes: groups that might are given copies
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            flat = [torch.from_numpy(cell.view(self._form.dtype)) for cell in ring.cells]
-        return [from_payload(one, self._form.shape) for one in flat]
-
-    def _borrow(
-        self, ring: RingReader | DeviceRingReader, lying: list[Tensor], notice: Notice
-    ) -> Tensor | None:
-        """The state where it lies; None if it is not there any more."""
-        assert isinstance(ring, RingReader)
-        if not ring.comes(notice.number, self._container.patience_s):
-            return None
-        batch, known = lying[notice.number % len(lying)], self._borrowed
-        frame = self._container.grid.frame_at(notice.stamp_ns)
-        known[frame] = _Borrowed(batch, ring, notice.number)
-        while len(known) > _KNOWN_FRAMES:
-            del known[next(iter(known))]
-        return batch
-
-    def has(self, frame: int, batch: Tensor) -> bool:
-        """Is a state still what it was when it was handed on as that of a frame? Any thread.
-
-        A copy always is. Of one that was borrowed nothing is believed that is not known.
-        """
-        known = self._borrowed.get(frame)
-        if known is not None and known.batch is batch:
-            return known.ring.has(known.number)
-        return not any(batch is slot for slot in self._slots)
-
-    def _copy(
-        self, ring: RingReader | DeviceRingReader, spare: list[tuple[Tensor, Any]], notice: Notice
-    ) -> Tensor | None:
-        """A copy of the state; None if it is not there any more."""
-        payload, numbers = spare.pop() if spare else self._fresh()
-        try:
-            if not ring.read(notice.number, numbers, self._container.patience_s):
-                return None
-        except TransportError as error:  # of the device: ``look`` finds another way
-            self._leave_device(str(error))
-            self._hang_up()
-            return None
-        is_on_device = isinstance(ring, DeviceRingReader)
-        upload = from_payload if is_on_device else self._uploader.upload
-        return upload(payload, self._form.shape)
-
-    def _fresh(self) -> tuple[Tensor, Any]:
-        """Memory for a state, and the same as the ring sees it: by numpy, or by its address."""
-        numbers, dtype = self._form.numbers, getattr(torch, self._form.dtype)
-        if isinstance(self._ring, DeviceRingReader):
-            state = torch.empty(numbers, dtype=dtype, device=self._container.device)
-            return state, state.data_ptr()
-        payload = self._uploader.memory(numbers, dtype)
-        return payload, payload.numpy()
-
     def _on_end(self) -> None:
         """A thread of the lines: the other process has ended, or takes its leave."""
         self._no_messages_until_s = time.monotonic() + _GHOST_S
         self._line = self._ring = None
+
+    def has(self, frame: int, batch: Tensor) -> bool:
+        """Is a state still what it was when it was handed on as that of a frame? Any thread."""
+        return self._borrowed is None or self._borrowed.has(frame, batch)
 
     def lose(self, frame: int) -> None:
         """The state of a frame was overwritten while it was used: what came of that is nothing.
 
         The group takes longer than a state lies there: it is given copies from now on.
         """
-        self._lying = []
+        if self._ring is not None:
+            self._ring.copy_from_now_on()
         self._lose(1, f"the state of frame {frame} was overwritten while it was used")
 
     def _lose(self, count: int, what: str) -> None:

@@ -76,7 +76,7 @@ def test_each_way_is_shown_with_its_reason_and_gives_the_same_answers(
     def refuse(*_):
         raise TransportError("no memory left", remedy="buy some")
 
-    monkeypatch.setattr("streaming_net_ros.nodes.transports.RingWriter", refuse)
+    monkeypatch.setattr("streaming_net_ros.nodes.sending.RingWriter", refuse)
     with two_containers(path, f"{namespace}_without") as (two, robot):
         got["without"] = answers_of(robot)
         head = two[1].members[0].health()
@@ -150,11 +150,11 @@ def test_a_state_in_shared_memory_is_used_where_it_lies(mode, path, namespace):
         for sent in range(1, 4):
             robot.look()
             assert robot.hears(sent)
-        slots = [slot.data_ptr() for slot in hearer._lying]
+        slots = [slot.data_ptr() for slot in hearer._ring.slots]
         assert len(used) >= 3 and set(used) <= set(slots)
         # The group's own state is its own: nobody else writes there.
         own = head.mailbox.running.own.state
-        assert not any(shares_memory(own, slot) for slot in hearer._lying)
+        assert not any(shares_memory(own, slot) for slot in hearer._ring.slots)
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
@@ -170,7 +170,7 @@ def test_what_came_of_a_state_that_was_overwritten_meanwhile_goes_nowhere(mode, 
             """The sender goes once around the ring while this group computes."""
             head._layers = layers
             ring = stem._sender._of_host._ring
-            for _ in hearer._lying:
+            for _ in hearer._ring.slots:
                 ring.write(np.full(hearer._form.numbers, np.nan, np.float32))
             return layers(heard)
 
@@ -184,25 +184,11 @@ def test_what_came_of_a_state_that_was_overwritten_meanwhile_goes_nowhere(mode, 
         assert robot.host.spin(lambda: hearer.lost > 0, 10)
         assert len(robot.answers) == 1
         # A group that takes so long would find every state overwritten: it goes on with copies.
-        assert not hearer._lying and hearer.transport == "shared_memory"
+        assert not hearer._ring.slots and hearer.transport == "shared_memory"
         robot.film(30)
         assert robot.hears(4)
         assert all(math.isfinite(m.twist.angular.z) for m in robot.answers)
         assert not head.health().errors and two[1].failure is None
-
-
-def test_nothing_is_believed_of_a_borrowed_state_of_which_nothing_is_known(path, namespace):
-    with two_containers(path, namespace, mode="realtime") as (two, robot):
-        hearer = two[1].members[0]._hearers["stem"]
-        assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
-        robot.look()
-        assert robot.hears(1)
-        (frame, known), *_ = hearer._borrowed.items()
-        assert hearer.has(frame, known.batch)
-        assert hearer.has(frame, known.batch.clone())  # a copy is nobody else's
-        other = next(slot for slot in hearer._slots if slot is not known.batch)
-        assert not hearer.has(frame, other)
-        assert not hearer.has(frame + 1000, known.batch)
 
 
 def test_a_group_that_only_passes_on_has_a_state_of_its_own(write_network, namespace):
@@ -215,9 +201,9 @@ def test_a_group_that_only_passes_on_has_a_state_of_its_own(write_network, names
         assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
         robot.look()
         assert robot.host.spin(lambda: head.has_worked, 10)
-        own, (slot, *_) = head.mailbox.running.own.state, hearer._lying
+        own, (slot, *_) = head.mailbox.running.own.state, hearer._ring.slots
         assert own.shape == slot.shape
-        assert not any(shares_memory(own, lying) for lying in hearer._lying)
+        assert not any(shares_memory(own, lying) for lying in hearer._ring.slots)
 
 
 def test_a_held_edge_keeps_its_state_while_the_ring_goes_on(path, namespace):
@@ -229,7 +215,7 @@ def test_a_held_edge_keeps_its_state_while_the_ring_goes_on(path, namespace):
         assert robot.hears(1)
         assert robot.set("head", edge__stem__lesion="hold") == []
         robot.film(30)
-        rounds = 2 * len(hearer._lying)
+        rounds = 2 * len(hearer._ring.slots)
         assert robot.hears(rounds)  # the slot has been written again since
         first, *_, last = robot.answers
         assert last.twist == first.twist
@@ -243,7 +229,7 @@ def test_who_cannot_lend_is_not_asked_again_at_once(path, namespace, monkeypatch
         asked.append(None)
         raise TransportError("no memory left", remedy="buy some")
 
-    monkeypatch.setattr("streaming_net_ros.nodes.transports.RingWriter", refuse)
+    monkeypatch.setattr("streaming_net_ros.nodes.sending.RingWriter", refuse)
     with two_containers(path, namespace, mode="realtime") as (two, robot):
         hearer = two[1].members[0]._hearers["stem"]
         assert robot.host.spin(lambda: hearer.transport == "message", 10)
@@ -255,12 +241,10 @@ def test_who_cannot_lend_is_not_asked_again_at_once(path, namespace, monkeypatch
 @pytest.fixture
 def devices(monkeypatch):
     """Both containers compute on a "GPU": memory of the host. The sender's, then the hearer's."""
-    made = [FakeDevice("GPU-a"), FakeDevice("GPU-a")]
-    given = iter(made)
-    monkeypatch.setattr(
-        "streaming_net_ros.nodes.transports.device_memory_of", lambda _: next(given, made[-1])
-    )
-    return made
+    sender, hearer = FakeDevice("GPU-a"), FakeDevice("GPU-a")
+    monkeypatch.setattr("streaming_net_ros.nodes.sending.device_memory_of", lambda _: sender)
+    monkeypatch.setattr("streaming_net_ros.nodes.hearing.device_memory_of", lambda _: hearer)
+    return [sender, hearer]
 
 
 def test_states_go_from_process_to_process_on_their_gpu(path, namespace, devices):
