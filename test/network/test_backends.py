@@ -11,7 +11,6 @@ from streaming_net_ros.network import StreamingNetwork, parse_network
 from streaming_net_ros.network import backends as module
 from streaming_net_ros.network.backends import (
     BACKENDS,
-    Runner,
     backends_for,
     holds_interpreter,
     make_runner,
@@ -107,55 +106,6 @@ def test_two_runners_of_one_backend_give_the_same_bits(backend, runner_of):
     again = runner_of("stem", backend)
     other = make_runner(NETWORK.group("stem"), example_inputs(NETWORK, "stem"), backend)
     assert deviation(again, other, given) == 0
-
-
-class Untouched:
-    """A backend that must not be asked."""
-
-    def __call__(self, states):
-        raise AssertionError("asked")
-
-
-def test_whatever_the_backend_is_not_made_for_the_group_computes():
-    group, given = NETWORK.group("stem"), example_inputs(NETWORK, "stem", 1)
-    runner = Runner(group, Untouched(), example_inputs(NETWORK, "stem"))
-    with torch.inference_mode():
-        for inputs in (
-            {"image": given["image"]},
-            {"image": given["image"], "deep": None},
-            {name: torch.cat([state, state]) for name, state in given.items()},
-            {**given, "image": given["image"].float()},
-        ):
-            assert torch.equal(runner(inputs), group(inputs))
-        assert runner({}) is None
-        with pytest.raises(AssertionError, match="asked"):
-            runner(given)
-
-
-def test_a_runner_hears_its_sources_in_the_order_of_the_file():
-    heard = []
-    group, given = NETWORK.group("stem"), example_inputs(NETWORK, "stem")
-
-    def compute(states):
-        heard.extend(states)
-        return given["deep"]
-
-    runner = Runner(group, compute, given)
-    runner(dict(reversed(given.items())))
-    assert all(a is b for a, b in zip(heard, given.values(), strict=True))
-
-
-def test_a_runner_computes_on_its_own_number_of_threads():
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        given = example_inputs(NETWORK, "deep")
-        runner = make_runner(NETWORK.group("deep"), given, torch_threads=2)
-        assert torch.get_num_threads() == 1
-        runner(given)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("backend", ["compile", *EXCHANGED])

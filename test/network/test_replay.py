@@ -30,7 +30,7 @@ from streaming_net_ros.network import (
     rollout_of,
     run_head,
 )
-from streaming_net_ros.network.backends import Runner
+from streaming_net_ros.network.runner import Runner
 from streaming_net_ros.theory import sequential
 from troubled import GRID, SENSED_NETWORK, TINY_NETWORK, image, lived
 

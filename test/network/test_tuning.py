@@ -10,7 +10,8 @@ from networks import TINY
 from streaming_net_ros.errors import RunError, StreamingNetError
 from streaming_net_ros.frames.ledger import Tuned
 from streaming_net_ros.network import StreamingNetwork, parse_network, tuning
-from streaming_net_ros.network.backends import Runner, make_runner
+from streaming_net_ros.network.backends import make_runner
+from streaming_net_ros.network.runner import Runner
 from streaming_net_ros.network.tuning import (
     Tuning,
     deviation,

@@ -290,7 +290,7 @@ def test_an_update_is_in_the_way_of_lockstep_alone(mode):
 
 
 def learning_of(network, mode, lines):
-    from streaming_net_ros.network.backends import Runner
+    from streaming_net_ros.network.runner import Runner
     from streaming_net_ros.nodes.learning import Learning
 
     container = SimpleNamespace(

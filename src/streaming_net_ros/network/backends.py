@@ -1,30 +1,29 @@
 """The ways to compute one group: eagerly by torch, compiled, as a CUDA graph, by another runtime.
 
-Owns what all of them share: the contract of a runner, which inputs and devices a backend is made
-for, thread counts, and which package a backend needs. ``compiled``, ``exchanged``, ``graphed`` and
-``half`` make the backends. A backend rounds otherwise than eager torch does, so none is used
-unless a tuning file asks for it (``tuning``).
+Owns their list: which devices each is for, what it needs, and what it does to others.
+``compiled``, ``exchanged``, ``graphed`` and ``half`` make them, and a ``runner`` calls them. A
+backend rounds otherwise than eager torch does, so none is used unless a tuning file asks for it
+(``tuning``).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from streaming_net_ros.errors import ParameterError, RunError, StreamingNetError
-from streaming_net_ros.network.flat import flattened
-from streaming_net_ros.network.group import Inputs, LayerGroup
-from streaming_net_ros.network.layout import as_state, state_strides
+from streaming_net_ros.network.group import LayerGroup
+from streaming_net_ros.network.layout import as_state
 from streaming_net_ros.network.named import first_line
+from streaming_net_ros.network.runner import Compute, Runner
 
 Backend = Literal["eager", "cuda_graph", "compile", "onnxruntime", "openvino", "half"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)  # from plain to elaborate, and to coarse
-Compute = Callable[[Sequence[Tensor]], Tensor]  # states in the order of sources -> state
 
 _EXPORT = ("onnx", "onnxscript")
 _PACKAGES: Mapping[Backend, tuple[str, ...]] = {
@@ -45,56 +44,6 @@ _DEVICES: Mapping[Backend, tuple[str, ...]] = {
 }
 _HOLDS_INTERPRETER: Sequence[Backend] = ("compile",)  # as torch's loader of compiled code does
 _COMPILERS = ("c++", "g++", "clang++")
-
-
-class Runner:
-    """Computes a group's frames by a backend. Called like the group, under ``inference_mode``.
-
-    A backend is made for one size of inputs, all of them there: the steady state. Whatever else
-    comes (a source that does not exist yet, a batch) the group itself computes. One call at a
-    time, from any thread; the thread is left with this runner's number of torch threads.
-
-    Args:
-        group: the group, in evaluation mode, on its device.
-        compute: the backend; None for the group itself.
-        examples: a state per source, as the backend is made for.
-        torch_threads: of one torch operation of this group.
-    """
-
-    def __init__(
-        self,
-        group: LayerGroup,
-        compute: Compute | None = None,
-        examples: Mapping[str, Tensor] | None = None,
-        torch_threads: int = 1,
-    ) -> None:
-        self.group = group
-        self.torch_threads = torch_threads
-        self._compute = compute
-        self._eager = flattened(group)
-        given = examples or {}
-        self._made_for = tuple((s.shape, s.dtype) for s in (given[n] for n in given))
-        self._sources = tuple(given)
-
-    def leave_backend(self) -> bool:
-        """The group was changed, and a backend keeps what it was made of: leave it for eager.
-
-        Returns:
-            True if there was a backend to leave.
-        """
-        had, self._compute = self._compute is not None, None
-        return had
-
-    def __call__(self, inputs: Inputs) -> Tensor | None:
-        """The group's state for one frame, as ``LayerGroup.forward`` gives it."""
-        # Asked first: setting a count makes torch forget the kernels that it has chosen.
-        if torch.get_num_threads() != self.torch_threads:
-            torch.set_num_threads(self.torch_threads)
-        if self._compute is not None:
-            heard = [s for name in self._sources if (s := inputs.get(name)) is not None]
-            if tuple((s.shape, s.dtype) for s in heard) == self._made_for:
-                return as_state(self._compute([as_state(s) for s in heard]))
-        return self._eager(inputs)
 
 
 def make_runner(
@@ -183,34 +132,6 @@ def what_lacks(backend: Backend, device: str = "cpu") -> RunError | None:
             remedy="pip install triton, of the version that this torch asks for",
         )
     return None
-
-
-class ChannelsLast(nn.Module):
-    """A group with one argument per source, images as their memory lies: (1, height, width, C).
-
-    So a runtime that knows only dense arrays reads and writes states without a copy.
-    """
-
-    def __init__(self, group: LayerGroup) -> None:
-        super().__init__()
-        self.group = group
-
-    def forward(self, *states: Tensor) -> Tensor:
-        """The state of a frame from all sources' states."""
-        heard = (s.permute(0, 3, 1, 2) if s.dim() == 4 else s for s in states)
-        state: Tensor = self.group(dict(zip(self.group.sources, heard, strict=True)))
-        return state.permute(0, 2, 3, 1) if state.dim() == 4 else state
-
-
-def as_dense(state: Tensor) -> Tensor:
-    """A view of a state as its memory lies: (1, height, width, channels) or (1, features)."""
-    return state.permute(0, 2, 3, 1) if state.dim() == 4 else state
-
-
-def new_state(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Memory for a state, (1, ...), in the layout of states."""
-    size = (1, *shape)
-    return torch.empty_strided(size, state_strides(size), dtype=dtype)
 
 
 def _made(

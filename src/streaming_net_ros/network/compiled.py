@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from streaming_net_ros.network.backends import Compute
 from streaming_net_ros.network.group import LayerGroup
+from streaming_net_ros.network.runner import Compute
 
 # A header compiled for later groups costs the first one more than all of them save.
 _OPTIONS: dict[str, Any] = {"aot_inductor.precompile_headers": False}

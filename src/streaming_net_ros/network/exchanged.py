@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from streaming_net_ros.network.backends import ChannelsLast, Compute, as_dense, new_state
 from streaming_net_ros.network.compiled import quiet
 from streaming_net_ros.network.group import LayerGroup
+from streaming_net_ros.network.layout import state_strides
+from streaming_net_ros.network.runner import Compute
 
 
 def by_onnxruntime(group: LayerGroup, examples: tuple[Tensor, ...], torch_threads: int) -> Compute:
@@ -93,3 +94,31 @@ def onnx_model(group: LayerGroup, examples: tuple[Tensor, ...]) -> bytes:
     onnx: Any = importlib.import_module("onnx")
     onnx.save_model(made.model_proto, written)
     return written.getvalue()
+
+
+class ChannelsLast(nn.Module):
+    """A group with one argument per source, images as their memory lies: (1, height, width, C).
+
+    So a runtime that knows only dense arrays reads and writes states without a copy.
+    """
+
+    def __init__(self, group: LayerGroup) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, *states: Tensor) -> Tensor:
+        """The state of a frame from all sources' states."""
+        heard = (s.permute(0, 3, 1, 2) if s.dim() == 4 else s for s in states)
+        state: Tensor = self.group(dict(zip(self.group.sources, heard, strict=True)))
+        return state.permute(0, 2, 3, 1) if state.dim() == 4 else state
+
+
+def as_dense(state: Tensor) -> Tensor:
+    """A view of a state as its memory lies: (1, height, width, channels) or (1, features)."""
+    return state.permute(0, 2, 3, 1) if state.dim() == 4 else state
+
+
+def new_state(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Memory for a state, (1, ...), in the layout of states."""
+    size = (1, *shape)
+    return torch.empty_strided(size, state_strides(size), dtype=dtype)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from streaming_net_ros.network.backends import Compute
 from streaming_net_ros.network.capture import Record, recorder_of
 from streaming_net_ros.network.flat import flattened
 from streaming_net_ros.network.group import LayerGroup
+from streaming_net_ros.network.runner import Compute
 
 
 def graphed(

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from streaming_net_ros.network.backends import Compute
 from streaming_net_ros.network.flat import flattened
 from streaming_net_ros.network.group import LayerGroup
+from streaming_net_ros.network.runner import Compute
 
 # Layers of which autocast computes everything in half precision: left alone, it would convert
 # their weights anew for each frame.

@@ -16,15 +16,10 @@ import torch
 from torch import Tensor
 
 from streaming_net_ros.errors import StreamingNetError
-from streaming_net_ros.network.backends import (
-    BACKENDS,
-    Backend,
-    Runner,
-    holds_interpreter,
-    make_runner,
-)
+from streaming_net_ros.network.backends import BACKENDS, Backend, holds_interpreter, make_runner
 from streaming_net_ros.network.device import CPU, ComputeStream, compute_stream
 from streaming_net_ros.network.network import StreamingNetwork
+from streaming_net_ros.network.runner import Runner
 from streaming_net_ros.network.tuning import deviation, example_inputs
 
 WORTH_IT = 0.95  # of the time: what gains less than 5 % is not worth a thread, nor another backend

@@ -31,7 +31,7 @@ from streaming_net_ros.frames.ledger import (
     RunHead,
 )
 from streaming_net_ros.network.adjust import Adjustable, is_learning, is_lesion, way_back
-from streaming_net_ros.network.backends import Runner, make_runner
+from streaming_net_ros.network.backends import make_runner
 from streaming_net_ros.network.learnt import LearntAgain
 from streaming_net_ros.network.ledger_check import (
     NodeFrame,
@@ -43,6 +43,7 @@ from streaming_net_ros.network.ledger_check import (
 from streaming_net_ros.network.network import StreamingNetwork
 from streaming_net_ros.network.noise import with_noise
 from streaming_net_ros.network.offline import GroupFrame, StampedState
+from streaming_net_ros.network.runner import Runner
 from streaming_net_ros.network.schema import NetworkSpec
 from streaming_net_ros.network.snapshot import network_fingerprint
 from streaming_net_ros.network.tuning import example_inputs

@@ -24,13 +24,14 @@ from torch import Tensor
 
 from streaming_net_ros.errors import ParameterError, StreamingNetError
 from streaming_net_ros.frames.ledger import Tuned
-from streaming_net_ros.network.backends import Backend, Runner, make_runner
+from streaming_net_ros.network.backends import Backend, make_runner
 from streaming_net_ros.network.device import CPU
 from streaming_net_ros.network.expand import read_yaml
 from streaming_net_ros.network.findings import first_finding, inside
 from streaming_net_ros.network.group import LayerGroup
 from streaming_net_ros.network.layout import as_state
 from streaming_net_ros.network.network import StreamingNetwork
+from streaming_net_ros.network.runner import Runner
 from streaming_net_ros.network.schema import Frozen, ImageInput, Name, NetworkSpec, did_you_mean
 
 DEFAULT_TOLERANCE = 1e-4

@@ -25,7 +25,6 @@ from streaming_net_ros.frames import Companion, FlowWindow, Intake, Offer, Origi
 from streaming_net_ros.frames.ledger import InputLine, system_ns
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network import ImageInput
-from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.network.snapshot import read_source, save_source
 from streaming_net_ros.network.upload import uploader_to
 from streaming_net_ros.nodes import topics
@@ -310,8 +309,7 @@ class FrameSource(MemberNode):
                 if intake is not self._intake:
                     return
                 container.deliver(name, frame, batch, origin)
-                shown = from_payload(torch.from_numpy(payload), form.shape)
-                self._looked_at[name].take(shown, stamp_ns, origin)
+                self._looked_at[name].take(batch, stamp_ns, origin)
         with container.pool.lock:
             if intake is not self._intake:
                 return

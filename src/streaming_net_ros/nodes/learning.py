@@ -22,8 +22,8 @@ from torch import Tensor
 from streaming_net_ros.frames import Job
 from streaming_net_ros.frames.ledger import LearningLine, system_ns
 from streaming_net_ros.network.adjust import LEARNING
-from streaming_net_ros.network.backends import Runner
 from streaming_net_ros.network.online import Lesson, OnlineLearner, Update, fresh_inputs
+from streaming_net_ros.network.runner import Runner
 from streaming_net_ros.nodes.diagnostics import Health
 from streaming_net_ros.nodes.settings import Row
 from streaming_net_ros.nodes.workers import Aside, Task

@@ -29,7 +29,7 @@ from streaming_net_ros.network.adjust import (
     is_lesion,
     lesion_name,
 )
-from streaming_net_ros.network.backends import Runner
+from streaming_net_ros.network.runner import Runner
 from streaming_net_ros.nodes import topics
 from streaming_net_ros.nodes.learning import Learning
 from streaming_net_ros.nodes.live import LiveParameters
