@@ -13,7 +13,11 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed: extra 'ros'")
 
 from streaming_net_ros.nodes import container as container_module
-from streaming_net_ros.nodes.cores import leave_others_their_cores, take_priority
+from streaming_net_ros.nodes.cores import (
+    leave_others_their_cores,
+    others_keep_their_cores,
+    take_priority,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="not Linux")
 
@@ -54,6 +58,26 @@ def test_a_policy_that_was_chosen_stays():
         leave_others_their_cores()
 
     assert policies_in_a_thread(choose_and_ask) == [os.SCHED_IDLE] * 2
+
+
+def test_for_a_while_is_over_with_it():
+    told = []
+
+    def for_a_while():
+        with others_keep_their_cores():
+            told.append(os.sched_getscheduler(0))
+
+    assert policies_in_a_thread(for_a_while) == [os.SCHED_OTHER] * 2
+    assert told == [os.SCHED_BATCH]
+
+
+def test_a_policy_that_was_chosen_stays_behind_it_too():
+    def choose_and_run():
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        with others_keep_their_cores():
+            assert os.sched_getscheduler(0) == os.SCHED_IDLE
+
+    assert policies_in_a_thread(choose_and_run) == [os.SCHED_IDLE] * 2
 
 
 PINNED = """

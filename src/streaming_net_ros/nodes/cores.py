@@ -2,7 +2,9 @@
 
 In lockstep nobody waits for a single answer: whoever computes should go on. Usually a process
 that is woken by a state takes the core of the one that has just sent it, in the midst of its
-frame; with more processes than cores, caches are then filled anew several times a frame.
+frame; with more processes than cores, caches are then filled anew several times a frame. And who
+is woken by a response takes it while the sender still holds its interpreter: all of its process
+waits.
 
 In realtime somebody waits for each answer. A page, a recorder or a build beside the network has
 its share of the cores by the usual rules, and an answer that comes at the wrong moment waits for
@@ -14,7 +16,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _THREADS = Path("/proc/self/task")
@@ -23,15 +25,32 @@ _THREADS = Path("/proc/self/task")
 _ROUNDS = 10
 
 
-def leave_others_their_cores() -> None:
+def leave_others_their_cores() -> bool:
     """This thread, and those that it starts, wait for a free core when they are woken.
 
     Linux's ``SCHED_BATCH``, which needs no rights. Where there is none, or where the process was
     started with another policy (``chrt``), nothing changes.
+
+    Returns:
+        True if that was changed.
     """
     with suppress(AttributeError, OSError):
         if os.sched_getscheduler(0) == os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            return True
+    return False
+
+
+@contextmanager
+def others_keep_their_cores() -> Iterator[None]:
+    """The same for a while; threads that are started in it keep to it."""
+    is_changed = leave_others_their_cores()
+    try:
+        yield
+    finally:
+        if is_changed:
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def pin_process(cores: Collection[int]) -> str:

@@ -24,6 +24,7 @@ from streaming_net_ros.nodes.container import (
     twin_error,
     wait_for_discovery,
 )
+from streaming_net_ros.nodes.cores import others_keep_their_cores
 from streaming_net_ros.nodes.host import Host
 from streaming_net_ros.nodes.peers import who_lives
 from streaming_net_ros.nodes.player import Message, Player
@@ -103,6 +104,8 @@ def run_network(
     """
     namespace = "/" + (namespace or spec.name).strip("/")
     with ExitStack() as stack:
+        if settings.mode == "lockstep":
+            stack.enter_context(others_keep_their_cores())
         host = stack.enter_context(Host(["--ros-args", "-r", f"__ns:={namespace}"]))
         begun_s = time.monotonic()
         options = {"context": host.context}
