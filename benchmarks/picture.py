@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 # Okabe and Ito's palette: told apart by colour-blind eyes too. One colour, one contender, always.
-COMPOSED, PROCESSES, ONE_NODE = "#0072B2", "#E69F00", "#8A8A8A"
+COMPOSED, PROCESSES, ON_CORES, ONE_NODE = "#0072B2", "#E69F00", "#F0E442", "#8A8A8A"
 NAIVE, PIPELINING, STATESTREAM = "#D55E00", "#CC79A7", "#009E73"
 INK, PALE, FAINT = "#222222", "#555555", "#D8D8D8"
 _STYLE = {

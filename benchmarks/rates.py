@@ -169,20 +169,27 @@ def cores_there(seconds: float = 0.3) -> float:
     return together(cores()) / together(1)
 
 
-def frames_per_second(path: Path, frames: int, *, processes: bool) -> float:
+def frames_per_second(
+    path: Path, frames: int, *, processes: bool, tuning: Path | None = None
+) -> float:
     """Rate of the first output in lockstep, from the fifth part of the run on (the pipe is full).
 
     Args:
         path: network file.
         frames: images fed.
         processes: one process per group, the frame source with the first; else one for all.
+        tuning: file with the cores of each group.
     """
     from streaming_net_ros.nodes.run import run_network
     from streaming_net_ros.nodes.settings import Settings
 
     spec = read_network_file(path)
+    settings = Settings(path, tuning=tuning)
     groups = [group.name for group in spec.groups]
-    shares = process_list(str(path), groups, composed=not processes, namespace="bench")
+    shares = process_list(
+        str(path), groups, composed=not processes, namespace="bench",
+        parameters=settings.parameters(),
+    )  # fmt: skip
     if processes:
         source, first, *others = shares
         shares = [replace(first, members=source.members + first.members), *others]
@@ -194,13 +201,25 @@ def frames_per_second(path: Path, frames: int, *, processes: bool) -> float:
             arrived.append(time.perf_counter())
 
     run_network(
-        spec, Settings(path), feed(spec, frames), write_response, processes=shares,
-        namespace="bench",
-    )  # fmt: skip
+        spec, settings, feed(spec, frames), write_response, processes=shares, namespace="bench"
+    )
     if len(arrived) != frames:
         raise RuntimeError(f"{path.name}: {len(arrived)} of {frames} frames were answered")
     steady = arrived[frames // 5 :]
     return (len(steady) - 1) / (steady[-1] - steady[0])
+
+
+def write_cores(spec: NetworkSpec, bound: Bound, path: Path) -> Path:
+    """A tuning file with the cores that ``streaming-net tune --cores all`` gives to the groups."""
+    from streaming_net_ros.network.measuring import assign_cores
+    from streaming_net_ros.network.tuning import GroupTuning, Tuning, this_machine, write_tuning
+
+    names = [group.name for group in spec.groups]
+    costs_ms = {name: (1e3 * s, 1) for name, s in zip(names, bound.seconds, strict=True)}
+    cores_of, _ = assign_cores(costs_ms, sorted(os.sched_getaffinity(0)))
+    groups = {name: GroupTuning(cores=own) for name, own in cores_of.items()}
+    write_tuning(Tuning(network=spec.name, machine=this_machine(), groups=groups), path, "rates")
+    return path
 
 
 def feed(spec: NetworkSpec, frames: int) -> Any:

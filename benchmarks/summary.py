@@ -53,7 +53,9 @@ def throughput_lines(folder: Path, repeats: str) -> list[tuple[str, str, str]]:
         (
             f"two groups of {row['work_ms']:.1f} ms in two processes",
             f"{row['processes_per_s']:.0f} frames/s",
-            f"{row['processes_of_bound']:.2f} of the bound; one node {row['one_node_per_s']:.0f}",
+            f"{row['processes_of_bound']:.2f} of the bound; on cores of their own "
+            f"{row['on_cores_per_s']:.0f} ({row['on_cores_of_bound']:.2f}); one node "
+            f"{row['one_node_per_s']:.0f}",
         )
         for row in measured(folder, "throughput", *options)["rows"]
     ]

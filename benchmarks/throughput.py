@@ -4,8 +4,9 @@
 
 Everything is measured in one run, in turns: the groups' compute times alone, one node that runs
 the whole network per frame, the groups composed in one process, and one process per group (the
-frame source rides with the first group). The feeding process takes part of the same cores in
-every case.
+frame source rides with the first group), where the system puts them and on cores of their own
+(``streaming-net tune --cores all``). The feeding process takes part of the same cores in every
+case.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chain import chain, work_for, write
-from rates import bound_of, cores_there, frames_per_second, one_node_seconds
+from rates import bound_of, cores_there, frames_per_second, one_node_seconds, write_cores
 from report import Report, arguments, finish, median_row, told
 
 from streaming_net_ros.cli.progress import progress_bar
@@ -33,6 +34,9 @@ def measure(path: Path, frames: int) -> dict[str, Any]:
     bounds.append(bound_of(spec))
     apart = frames_per_second(path, frames, processes=True)
     bounds.append(bound_of(spec))
+    cores = write_cores(spec, bounds[0], path.with_suffix(".tuning"))
+    pinned = frames_per_second(path, frames, processes=True, tuning=cores)
+    bounds.append(bound_of(spec))
     bound_per_s = statistics.fmean(bound.frames_per_s for bound in bounds)
     return {
         "groups": len(spec.groups),
@@ -43,12 +47,23 @@ def measure(path: Path, frames: int) -> dict[str, Any]:
         "composed_of_bound": composed / bound_per_s,
         "processes_per_s": apart,
         "processes_of_bound": apart / bound_per_s,
+        "on_cores_per_s": pinned,
+        "on_cores_of_bound": pinned / bound_per_s,
     }
 
 
 def draw(report: Report) -> Any:
     """Shares of the bound."""
-    from picture import COMPOSED, INK, ONE_NODE, PROCESSES, grouped_bars, legend_above, new_figure
+    from picture import (
+        COMPOSED,
+        INK,
+        ON_CORES,
+        ONE_NODE,
+        PROCESSES,
+        grouped_bars,
+        legend_above,
+        new_figure,
+    )
 
     rows = report.rows
     figure = new_figure("Throughput in lockstep, as a share of the bound", told(report.machine),
@@ -62,6 +77,11 @@ def draw(report: Report) -> Any:
             ("one node", ONE_NODE, shares),
             ("composed", COMPOSED, [row["composed_of_bound"] for row in rows]),
             ("one process per group", PROCESSES, [row["processes_of_bound"] for row in rows]),
+            (
+                "the same, on cores of their own",
+                ON_CORES,
+                [row["on_cores_of_bound"] for row in rows],
+            ),
         ],
     )
     axes.axhline(1, color=INK, linewidth=1.2)
