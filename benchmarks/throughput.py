@@ -67,7 +67,7 @@ def draw(report: Report) -> Any:
 
     rows = report.rows
     figure = new_figure("Throughput in lockstep, as a share of the bound", told(report.machine),
-                        max(6.0, 1.5 * len(rows) + 2))  # fmt: skip
+                        max(8.0, 1.5 * len(rows) + 2))  # fmt: skip
     axes = figure.subplots()
     shares = [row["one_node_per_s"] / row["bound_per_s"] for row in rows]
     grouped_bars(
