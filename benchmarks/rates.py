@@ -218,7 +218,11 @@ def write_cores(spec: NetworkSpec, bound: Bound, path: Path) -> Path:
     costs_ms = {name: (1e3 * s, 1) for name, s in zip(names, bound.seconds, strict=True)}
     cores_of, _ = assign_cores(costs_ms, sorted(os.sched_getaffinity(0)))
     groups = {name: GroupTuning(cores=own) for name, own in cores_of.items()}
-    write_tuning(Tuning(network=spec.name, machine=this_machine(), groups=groups), path, "rates")
+    write_tuning(
+        Tuning(network=spec.name, machine=this_machine(), groups=groups),
+        path,
+        "benchmarks/rates.py",
+    )
     return path
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
 import pytest
 import torch
+from rich.console import Console
 
 from networks import TINY
 from streaming_net_ros.cli.app import main
 from streaming_net_ros.cli.tune import available_cores, parse_cores
+from streaming_net_ros.cli.tune_outcome import Outcome
 from streaming_net_ros.errors import ParameterError
 from streaming_net_ros.network import backends, parse_network
+from streaming_net_ros.network.measuring import Figure, GroupFigures, Way
 from streaming_net_ros.network.tuning import read_tuning, this_machine
 
 SPEC = parse_network(TINY)
@@ -56,6 +60,18 @@ def test_json_has_every_figure(tune):
     told = json.loads(said.out)
     assert code == 0 and told["groups"]["stem"]["ways"].keys() == {"eager", "eager x2"}
     assert told["bound_hz"]["eager"] > 0 and told["loads_ms"] == {}
+
+
+def test_what_would_keep_others_waiting_is_marked_and_not_chosen():
+    eager, compiled = Way("eager", 1), Way("compile", 1)
+    figures = {eager: Figure(2.0, 0.0), compiled: Figure(1.0, 0.0, holds_interpreter=True)}
+    outcome = Outcome.of([GroupFigures("stem", figures)], 1e-4, [], torch.device("cpu"))
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(outcome.table("here"))
+    told = " ".join(console.export_text().split())
+    assert "2.000*" in told and "1.000!" in told and "! keeps other groups" in told
+    ways = outcome.to_json([])["groups"]["stem"]["ways"]
+    assert ways["compile"]["is_in_the_way"] and not ways["eager"]["is_in_the_way"]
 
 
 def test_another_backend_is_measured_beside_eager(tune, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networks import GOLDEN_TOY, TINY
-from streaming_net_ros.network import StreamingNetwork, parse_network
+from streaming_net_ros.network import StreamingNetwork, measuring, parse_network
 from streaming_net_ros.network.measuring import (
     LIGHT_MS,
     PLAIN,
@@ -22,6 +22,7 @@ from streaming_net_ros.network.measuring import (
     rollout_inputs,
     ways,
 )
+from streaming_net_ros.network.runner import Runner
 
 costs = st.dictionaries(
     st.sampled_from("abcdefgh"),
@@ -63,6 +64,21 @@ def test_what_holds_the_interpreter_is_chosen_for_light_groups_only():
 
     assert measured(LIGHT_MS / 2).chosen(1e-4) == Way("compile", 1)
     assert measured(2 * LIGHT_MS).chosen(1e-4) == PLAIN
+
+
+@pytest.mark.parametrize("backend", ["compile", "half"])
+def test_what_holds_the_interpreter_is_part_of_the_figures(backend, monkeypatch):
+    """The group itself computes in place of the backend: nothing is compiled."""
+    monkeypatch.setattr(
+        measuring, "make_runner", lambda group, given, backend, threads: Runner(group)
+    )
+    network = StreamingNetwork(parse_network(TINY)).eval()
+    way = Way(backend, 1)
+    told = measure_group(
+        network, "head", rollout_inputs(network)["head"], [PLAIN, way], seconds_per=0.01
+    )
+    assert told.by_way[way].holds_interpreter == (backend == "compile")
+    assert not told.by_way[PLAIN].holds_interpreter
 
 
 @given(st.dictionaries(

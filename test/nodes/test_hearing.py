@@ -150,11 +150,11 @@ def test_a_state_in_shared_memory_is_used_where_it_lies(mode, path, namespace):
         for sent in range(1, 4):
             robot.look()
             assert robot.hears(sent)
-        slots = [slot.data_ptr() for slot in hearer._ring.slots]
+        slots = [slot.data_ptr() for slot in hearer._ring._slots]
         assert len(used) >= 3 and set(used) <= set(slots)
         # The group's own state is its own: nobody else writes there.
         own = head.mailbox.running.own.state
-        assert not any(shares_memory(own, slot) for slot in hearer._ring.slots)
+        assert not any(shares_memory(own, slot) for slot in hearer._ring._slots)
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
@@ -170,7 +170,7 @@ def test_what_came_of_a_state_that_was_overwritten_meanwhile_goes_nowhere(mode, 
             """The sender goes once around the ring while this group computes."""
             head._layers = layers
             ring = stem._sender._of_host._ring
-            for _ in hearer._ring.slots:
+            for _ in hearer._ring._slots:
                 ring.write(np.full(hearer._form.numbers, np.nan, np.float32))
             return layers(heard)
 
@@ -184,7 +184,7 @@ def test_what_came_of_a_state_that_was_overwritten_meanwhile_goes_nowhere(mode, 
         assert robot.host.spin(lambda: hearer.lost > 0, 10)
         assert len(robot.answers) == 1
         # A group that takes so long would find every state overwritten: it goes on with copies.
-        assert not hearer._ring.slots and hearer.transport == "shared_memory"
+        assert not hearer._ring._slots and hearer.transport == "shared_memory"
         robot.film(30)
         assert robot.hears(4)
         assert all(math.isfinite(m.twist.angular.z) for m in robot.answers)
@@ -201,9 +201,9 @@ def test_a_group_that_only_passes_on_has_a_state_of_its_own(write_network, names
         assert robot.host.spin(lambda: hearer.transport == "shared_memory", 10)
         robot.look()
         assert robot.host.spin(lambda: head.has_worked, 10)
-        own, (slot, *_) = head.mailbox.running.own.state, hearer._ring.slots
+        own, (slot, *_) = head.mailbox.running.own.state, hearer._ring._slots
         assert own.shape == slot.shape
-        assert not any(shares_memory(own, lying) for lying in hearer._ring.slots)
+        assert not any(shares_memory(own, lying) for lying in hearer._ring._slots)
 
 
 def test_a_held_edge_keeps_its_state_while_the_ring_goes_on(path, namespace):
@@ -215,7 +215,7 @@ def test_a_held_edge_keeps_its_state_while_the_ring_goes_on(path, namespace):
         assert robot.hears(1)
         assert robot.set("head", edge__stem__lesion="hold") == []
         robot.film(30)
-        rounds = 2 * len(hearer._ring.slots)
+        rounds = 2 * len(hearer._ring._slots)
         assert robot.hears(rounds)  # the slot has been written again since
         first, *_, last = robot.answers
         assert last.twist == first.twist

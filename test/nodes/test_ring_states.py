@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,10 +27,15 @@ class Ring:
 
     def __init__(self, borrowed):
         self.writer = RingWriter(SLOTS, FORM.size_bytes)
+        descriptor = self.writer.descriptor()
+        reader = RingReader(descriptor, FORM.size_bytes)
+        os.close(descriptor)
         container = SimpleNamespace(device=torch.device("cpu"), patience_s=0.0, grid=GRID)
-        reader = RingReader(self.writer.descriptor(), FORM.size_bytes)
         self.states = RingStates(reader, FORM, container, borrowed)
         self.written = 0
+
+    def close(self):
+        self.writer.close()
 
     def write(self):
         self.writer.write(np.full(FORM.numbers, self.written, np.float32))
@@ -47,57 +54,59 @@ def holds(batch, frame):
 def test_a_state_that_is_said_to_be_there_is_what_was_written(steps):
     """None: the writer writes; n: the n-th newest state is asked for."""
     borrowed = Borrowed()
-    ring, taken = Ring(borrowed), []
-    for step in steps:
-        if step is None:
-            ring.write()
-        elif (frame := ring.written - step) >= 0:
-            batch = ring.take(frame)
-            assert (batch is None) == (step > SLOTS)
-            if batch is not None:
-                taken.append((frame, batch))
-        for frame, batch in taken:
-            is_there = ring.written - frame <= SLOTS
-            assert borrowed.has(frame, batch) == is_there
-            assert not is_there or holds(batch, frame)
+    taken = []
+    with closing(Ring(borrowed)) as ring:
+        for step in steps:
+            if step is None:
+                ring.write()
+            elif (frame := ring.written - step) >= 0:
+                batch = ring.take(frame)
+                assert (batch is None) == (step > SLOTS)
+                if batch is not None:
+                    taken.append((frame, batch))
+            for frame, batch in taken:
+                is_there = ring.written - frame <= SLOTS
+                assert borrowed.has(frame, batch) == is_there
+                assert not is_there or holds(batch, frame)
 
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_a_copy_outlives_its_slot(is_late):
     """Where nothing is borrowed, and where the hearer turned out to be too slow for that."""
     borrowed = Borrowed()
-    ring = Ring(borrowed if is_late else None)
-    if is_late:
-        ring.states.copy_from_now_on()
-    ring.write()
-    batch = ring.take(0)
-    ring.states.prepare()
-    for _ in range(SLOTS):
+    with closing(Ring(borrowed if is_late else None)) as ring:
+        if is_late:
+            ring.states.copy_from_now_on()
         ring.write()
-    assert holds(batch, 0) and borrowed.has(0, batch) and not ring.states.slots
-    assert holds(ring.take(SLOTS), SLOTS) and holds(batch, 0)  # each has memory of its own
+        batch = ring.take(0)
+        ring.states.prepare()
+        for _ in range(SLOTS):
+            ring.write()
+        assert holds(batch, 0) and borrowed.has(0, batch) and not ring.states._slots
+        assert holds(ring.take(SLOTS), SLOTS) and holds(batch, 0)  # each has memory of its own
 
 
 def test_nothing_is_believed_of_a_borrowed_state_of_which_nothing_is_known():
     borrowed = Borrowed()
-    ring = Ring(borrowed)
-    ring.write()
-    batch = ring.take(0)
-    assert borrowed.has(0, batch)
-    assert borrowed.has(0, batch.clone())  # a copy is nobody else's
-    assert not borrowed.has(1, batch)
-    other = next(slot for slot in ring.states.slots if slot is not batch)
-    assert not borrowed.has(0, other)
+    with closing(Ring(borrowed)) as ring:
+        ring.write()
+        batch = ring.take(0)
+        assert borrowed.has(0, batch)
+        assert borrowed.has(0, batch.clone())  # a copy is nobody else's
+        assert not borrowed.has(1, batch)
+        other = next(slot for slot in ring.states._slots if slot is not batch)
+        assert not borrowed.has(0, other)
 
 
 def test_states_of_a_ring_whose_sender_has_gone_are_still_judged_when_the_next_one_is_there():
     borrowed = Borrowed()
-    gone = Ring(borrowed)
-    gone.write()
-    batch = gone.take(0)
-    following = Ring(borrowed)
-    following.write()
-    assert borrowed.has(0, batch) and holds(batch, 0)
-    for _ in range(SLOTS):
+    with closing(Ring(borrowed)) as gone:
         gone.write()
-    assert not borrowed.has(0, batch)
+        batch = gone.take(0)
+        following = Ring(borrowed)
+        following.write()
+        following.close()
+        assert borrowed.has(0, batch) and holds(batch, 0)
+        for _ in range(SLOTS):
+            gone.write()
+        assert not borrowed.has(0, batch)

@@ -170,3 +170,26 @@ def test_a_run_that_is_paused_waits_and_one_with_a_silent_output_ends(
     thread.join()
     assert done and result.images == result.frames == 60
     assert 0 < result.responses["drive"] < 60 == result.responses["features"]
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="not Linux")
+@pytest.mark.parametrize("mode", ["lockstep", "realtime"])
+def test_who_feeds_a_lockstep_run_leaves_those_who_compute_their_cores(
+    mode, write_network, tiny, namespace
+):
+    from streaming_net_ros.network import read_network_file
+    from streaming_net_ros.nodes.run import Feed, run_network
+    from streaming_net_ros.nodes.settings import Settings
+
+    path, before, meanwhile = write_network(tiny), os.sched_getscheduler(0), set()
+    feed = endless()
+    images = Feed((m for _, m in zip(range(5), feed.messages, strict=False)), feed.types)
+
+    def write(topic, kind, stamp_ns, cdr):
+        meanwhile.add(os.sched_getscheduler(0))
+
+    run_network(
+        read_network_file(path), Settings(path, mode=mode), images, write, namespace=namespace
+    )
+    assert meanwhile == {os.SCHED_BATCH if mode == "lockstep" else before}
+    assert os.sched_getscheduler(0) == before

@@ -149,7 +149,11 @@ class Outcome:
         groups = {
             group.name: {
                 "ways": {
-                    str(way): {"median_ms": f.median_ms, "deviation": f.deviation}
+                    str(way): {
+                        "median_ms": f.median_ms,
+                        "deviation": f.deviation,
+                        "is_in_the_way": f.is_in_the_way,
+                    }
                     for way, f in group.by_way.items()
                 },
                 "chosen": str(self.chosen[group.name]),

@@ -25,6 +25,7 @@ from streaming_net_ros.frames import Companion, FlowWindow, Intake, Offer, Origi
 from streaming_net_ros.frames.ledger import InputLine, system_ns
 from streaming_net_ros.launching import FRAME_SOURCE
 from streaming_net_ros.network import ImageInput
+from streaming_net_ros.network.layout import from_payload
 from streaming_net_ros.network.snapshot import read_source, save_source
 from streaming_net_ros.network.upload import uploader_to
 from streaming_net_ros.nodes import topics
@@ -304,12 +305,14 @@ class FrameSource(MemberNode):
             origin = Origin(age_ns, frame, clocked_ns=clocked_ns)
             self._senders[name].send(payload, stamp_ns, origin)
             upload = uploader_to(container.device).upload
-            batch = upload(torch.from_numpy(payload), form.shape)
+            given = torch.from_numpy(payload)
+            batch = upload(given, form.shape)
+            shown = from_payload(given, form.shape)  # of the host, where it is wanted
             with container.pool.lock:
                 if intake is not self._intake:
                     return
                 container.deliver(name, frame, batch, origin)
-                self._looked_at[name].take(batch, stamp_ns, origin)
+                self._looked_at[name].take(shown, stamp_ns, origin)
         with container.pool.lock:
             if intake is not self._intake:
                 return

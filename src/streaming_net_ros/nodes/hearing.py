@@ -106,8 +106,8 @@ class StateHearer:
     @property
     def transport(self) -> Transport:
         """How states come."""
-        if self._ring is not None:
-            is_on_device = isinstance(self._ring.ring, DeviceRingReader)
+        if (opened := self._ring) is not None:
+            is_on_device = isinstance(opened.ring, DeviceRingReader)
             return "cuda_ipc" if is_on_device else "shared_memory"
         return "none yet" if self._states is None else "message"
 
@@ -301,8 +301,8 @@ class StateHearer:
 
         The group takes longer than a state lies there: it is given copies from now on.
         """
-        if self._ring is not None:
-            self._ring.copy_from_now_on()
+        if (opened := self._ring) is not None:
+            opened.copy_from_now_on()
         self._lose(1, f"the state of frame {frame} was overwritten while it was used")
 
     def _lose(self, count: int, what: str) -> None:

@@ -60,7 +60,9 @@ class Borrowed:
 
 
 class RingStates:
-    """Makes batches of the states in a ring. One thread at a time.
+    """Makes batches of the states in a ring.
+
+    ``take`` is for one thread at a time; the others for any, also during one.
 
     Args:
         ring: that was lent.
@@ -88,23 +90,18 @@ class RingStates:
             borrowed.begin(self._slots)
         self.prepare()
 
-    @property
-    def slots(self) -> list[Tensor]:
-        """Where states are used; none if they are copied."""
-        return self._slots
-
     def take(self, notice: Notice) -> Tensor | None:
         """The state that a notice tells of; None if it is not there any more.
 
         Raises:
             TransportError: the device cannot read its own memory; the ring is of no use.
         """
-        slots = self._slots
+        slots = self._slots  # once: another thread may find meanwhile that copies are needed
         return self._lying_in(slots, notice) if slots else self._copy(notice)
 
     def prepare(self) -> None:
         """Make memory for the next copy, while nobody waits for it."""
-        if not (self._slots or self._spare):
+        if not (self._slots or self._spare):  # another thread may have made one already
             self._spare.append(self._fresh())
 
     def copy_from_now_on(self) -> None:
